@@ -38,6 +38,7 @@ pub mod memory;
 mod network;
 pub mod run;
 pub mod s3;
+pub mod throttle;
 pub mod tls;
 mod unix_time;
 mod whole_file;

@@ -13,6 +13,7 @@ mod bucket_delete;
 mod check;
 mod checksums;
 mod conditional;
+mod config_file;
 mod configuration;
 mod cors;
 mod crash;

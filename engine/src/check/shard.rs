@@ -42,6 +42,7 @@ impl Run<'_> {
                 device: &medium.device,
                 pool: &set.pool,
                 salvage: Some(&left_out),
+                told: None,
             };
             let recovered = match source.recover(root).await {
                 Ok(recovered) => recovered,

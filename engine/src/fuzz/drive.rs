@@ -81,6 +81,7 @@ impl FuzzDrive {
                 device: &device,
                 pool,
                 salvage: None,
+                told: None,
             };
             let outcome = source.recover(root).now_or_never();
             outcome.unwrap_or_else(|| panic!("recovery waits for something that never comes"))

@@ -124,7 +124,8 @@ impl Core {
             .collect::<std::result::Result<(), OpenError>>()
     }
 
-    /// Starts the scrub of this core's shards, which runs while the node is open.
+    /// Starts the scrub of this core's shards, which runs while the node is open. Called again, it gives
+    /// the scrub other options, which count within the hour.
     pub fn start_scrub(&self, options: ScrubOptions) {
         scrub::start(&self.state, options);
     }

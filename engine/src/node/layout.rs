@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::opening::Opening;
 use crate::device::latch::Latch;
 use crate::extent::Geometry;
 use crate::format::superblock::SuperblockOnDisk;
@@ -29,6 +30,8 @@ pub struct Layout {
     homes: Vec<u16>,
     /// Geometry and shard settings, by drive.
     geometries: Vec<(Geometry, Settings)>,
+    /// How far the opening of the shards is.
+    pub opening: Arc<Opening>,
 }
 
 impl Layout {
@@ -85,9 +88,9 @@ impl Layout {
         let shards = superblocks[0].shards.get();
         let latches = superblocks.iter().map(|_| Arc::new(Latch::new(cores))).collect();
         let homes = homes_of(&superblocks);
-        let geometries = Vec::new();
+        let (geometries, opening) = (Vec::new(), Arc::new(Opening::new(shards)));
         let mut layout =
-            Self { cores, shards, superblocks, epoch, index_bytes_max, latches, homes, geometries };
+            Self { cores, shards, superblocks, epoch, index_bytes_max, latches, homes, geometries, opening };
         layout.geometries = (0..layout.drives()).map(|drive| layout.geometry(drive)).collect();
         layout
     }

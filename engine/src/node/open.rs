@@ -17,6 +17,7 @@ use super::format::read_superblock;
 use super::layout::Layout;
 use super::ledger::Ledgers;
 use super::message::Message;
+use super::opening::Opening;
 use super::state::{CoreState, Drive};
 use crate::device::Device;
 use crate::device::file::OpenDrive;
@@ -182,6 +183,11 @@ impl CoreSeed {
         self.index
     }
 
+    /// Returns how far the opening of the whole node is, which changes while cores open it.
+    pub fn opening(&self) -> Arc<Opening> {
+        self.layout.opening.clone()
+    }
+
     /// Makes the core's ring and buffers. It must run on the core's own thread; then [`Core::open`]
     /// is awaited.
     ///
@@ -268,6 +274,8 @@ impl CoreParts {
             writers: Cell::new(0),
             refusals: Cell::new(0),
             lifecycle_day_ms: Cell::new(DAY_MS),
+            scrub_run: Cell::new(0),
+            lifecycle_run: Cell::new(0),
             salvage: RefCell::default(),
             environment,
         });

@@ -64,6 +64,8 @@ pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), Open
 async fn recover(core: &Rc<CoreState>, id: u16, drive: u16) -> Result<Recovered, RecoverError> {
     let root = core.layout.superblocks[usize::from(drive)].root_of(id).ok_or(RecoverError::NoRoot(id))?;
     let salvage = core.salvage.borrow().get(&id).cloned();
+    let opening = core.layout.opening.shard(core.layout.settings_of(drive).checkpoint_after_bytes);
+    let told = |step| opening.note(step);
     let source = Source {
         shard: id,
         geometry: core.layout.geometry_of(drive),
@@ -71,6 +73,9 @@ async fn recover(core: &Rc<CoreState>, id: u16, drive: u16) -> Result<Recovered,
         device: &core.drives[usize::from(drive)].device,
         pool: &core.pool,
         salvage: salvage.as_deref(),
+        told: Some(&told),
     };
-    source.recover(root).await
+    let recovered = source.recover(root).await?;
+    opening.finish();
+    Ok(recovered)
 }

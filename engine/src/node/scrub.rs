@@ -48,8 +48,11 @@ pub struct ScrubOptions {
     pub every_ms: u64,
 }
 
-/// Starts the scrub of this core's shards.
+/// Starts the scrub of this core's shards. One that runs already ends at its next step, and the new
+/// one goes on where it was.
 pub(super) fn start(core: &Rc<CoreState>, options: ScrubOptions) {
+    let run = core.scrub_run.get() + 1;
+    core.scrub_run.set(run);
     if options.bytes_per_second == 0 {
         return;
     }
@@ -58,6 +61,7 @@ pub(super) fn start(core: &Rc<CoreState>, options: ScrubOptions) {
         let scrub = Scrub {
             core: Rc::downgrade(core),
             shard: shard.id,
+            run,
             bytes_per_second: (options.bytes_per_second / sharing).max(1),
             every_ms: options.every_ms,
             saved_us: core.environment.monotonic_us(),
@@ -70,6 +74,8 @@ pub(super) fn start(core: &Rc<CoreState>, options: ScrubOptions) {
 struct Scrub {
     core: Weak<CoreState>,
     shard: u16,
+    /// Number of this scrub among those of the core; it ends when there is a later one.
+    run: u64,
     bytes_per_second: u64,
     every_ms: u64,
     saved_us: u64,
@@ -87,12 +93,17 @@ impl Scrub {
     async fn run(mut self) {
         // No reference to the core is held over a sleep, so the scrub does not keep a closed node
         // alive.
-        while let Some(core) = self.core.upgrade().filter(|core| !core.closing.get()) {
+        while let Some(core) = self.core.upgrade().filter(|core| !self.is_over(core)) {
             let wait_ms = self.step(&core).await;
             let sleep = core.environment.sleep(wait_ms.min(SLEEP_MS_MAX));
             drop(core);
             sleep.await;
         }
+    }
+
+    /// Returns whether the node closes, or another scrub has begun.
+    fn is_over(&self, core: &CoreState) -> bool {
+        core.closing.get() || core.scrub_run.get() != self.run
     }
 
     /// Does a little work, and returns how long to sleep, milliseconds.
@@ -118,14 +129,14 @@ impl Scrub {
             Next::Uploads => {
                 let mut last = None;
                 while let Some((part, mut reader)) = part_behind(core, &shard, last.as_ref())
-                    && !core.closing.get()
+                    && !self.is_over(core)
                 {
                     let read = self.part(core, &mut reader).await;
                     self.note(core, &shard, part.0.0, &part.0.1, read);
                     last = Some(part);
                 }
                 self.checkpoint(core, &shard).await;
-                if !core.closing.get() {
+                if !self.is_over(core) {
                     self.finish(core, &shard).await;
                 }
                 return 0;
@@ -142,13 +153,13 @@ impl Scrub {
         for (bucket, key, generation) in objects {
             let read = loop {
                 match self.object(core, BucketId(bucket), &key, generation).await {
-                    Err(EngineError::Busy { .. }) if !core.closing.get() => {
+                    Err(EngineError::Busy { .. }) if !self.is_over(core) => {
                         core.environment.sleep(YIELD_MS).await;
                     }
                     read => break read,
                 }
             };
-            if core.closing.get() {
+            if self.is_over(core) {
                 return;
             }
             self.note(core, shard, bucket, &key, read);
@@ -199,7 +210,7 @@ impl Scrub {
     /// needed any more.
     async fn checkpoint(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>) {
         let damage = self.damage_of_checkpoint(core, shard).await;
-        if core.closing.get() || shard.log.has_failed() {
+        if self.is_over(core) || shard.log.has_failed() {
             return;
         }
         if let Some(error) = &damage {
@@ -249,11 +260,11 @@ impl Scrub {
     /// and the scrub must end.
     async fn pace(&mut self, core: &Rc<CoreState>, bytes: u64) -> bool {
         self.debt_bytes += bytes;
-        if self.debt_bytes >= BYTES_AT_ONCE && !core.closing.get() {
+        if self.debt_bytes >= BYTES_AT_ONCE && !self.is_over(core) {
             let wait_ms = std::mem::take(&mut self.debt_bytes) * 1000 / self.bytes_per_second;
             core.environment.sleep(wait_ms).await;
         }
-        !core.closing.get()
+        !self.is_over(core)
     }
 
     /// Counts what was read, and logs what is damaged.

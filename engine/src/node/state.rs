@@ -108,6 +108,9 @@ pub struct CoreState {
     pub(crate) refusals: Cell<u64>,
     /// Length of a day by which lifecycle rules are judged, milliseconds.
     pub(crate) lifecycle_day_ms: Cell<u64>,
+    /// Grow whenever scrub and lifecycle begin with other options, which ends those that run.
+    pub(crate) scrub_run: Cell<u64>,
+    pub(crate) lifecycle_run: Cell<u64>,
     /// The shards that go on behind damage when they open. A repair sets it, a server never.
     pub(crate) salvage: RefCell<BTreeMap<u16, Rc<Salvage>>>,
 }

@@ -209,6 +209,7 @@ impl Shard {
             device: &self.device,
             pool: &self.pool,
             salvage: None,
+            told: None,
         }
     }
 

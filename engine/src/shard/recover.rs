@@ -85,7 +85,21 @@ pub struct Source<'a> {
     pub pool: &'a Pool,
     /// The salvage that goes on behind damage; `None` to stop at the first damage.
     pub salvage: Option<&'a Salvage>,
+    /// Is told of each step, for those who wait.
+    pub told: Option<&'a dyn Fn(RecoveryStep)>,
 }
+
+/// A step of a recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecoveryStep {
+    /// The checkpoint has so many bytes.
+    Checkpoint(u64),
+    /// So many more bytes of the checkpoint or of the log were read.
+    Read(u64),
+}
+
+/// Bytes of the log that are told of together.
+const TOLD_BYTES: u64 = 1 << 20;
 
 /// The object or upload that damaged bytes belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +179,7 @@ impl Source<'_> {
             log_epoch: root.log_epoch.get(),
             said: None,
         };
-        let mut replayed = 0;
+        let (mut replayed, mut untold) = (0, 0);
         replay
             .run(|mutation, place| {
                 replayed += 1;
@@ -177,6 +191,10 @@ impl Source<'_> {
                     _ => {}
                 }
                 state.apply(&mutation, place);
+                untold += u64::from(place.length);
+                if untold >= TOLD_BYTES {
+                    self.tell(RecoveryStep::Read(std::mem::take(&mut untold)));
+                }
                 let end = place.offset + place.length;
                 state.space.logs.wrote(place.extent, blocks_up(end as usize) as u32);
                 Ok(())
@@ -206,6 +224,12 @@ impl Source<'_> {
         }
         self.device.flush().await?;
         Ok(Recovered { state, position, replayed, counted, by_copy })
+    }
+
+    fn tell(&self, step: RecoveryStep) {
+        if let Some(told) = self.told {
+            told(step);
+        }
     }
 
     /// Returns where the set is that a root names.
@@ -266,6 +290,8 @@ impl Source<'_> {
         let (root, own) = self.root(place).await?;
         *counted = Some(root.objects);
         let chunks = self.named_chunks(&root, &own, place.sequence.get()).await?;
+        let all = chunks.iter().map(|(_, named)| u64::from(named.length)).sum();
+        self.tell(RecoveryStep::Checkpoint(all));
         let (mut logs, mut sets) = (Vec::new(), Vec::new());
         for (number, named) in chunks {
             let at = own.iter().find(|own| own.set == named.set).copied();
@@ -274,6 +300,7 @@ impl Source<'_> {
                 Err(error) => Err(error),
             };
             loaded.or_else(|error| self.tolerate(error))?;
+            self.tell(RecoveryStep::Read(u64::from(named.length)));
             check_memory(state)?;
         }
         state.next_bucket = state.next_bucket.max(root.next_bucket);

@@ -107,6 +107,25 @@ fn it_keeps_to_its_rate_and_waits_for_the_next_pass() {
 }
 
 #[test]
+fn another_rate_takes_over_where_the_last_one_was() {
+    let (world, node, _) = stored(9, 40, 60_000);
+    node.core(0).start_scrub(options(20_000));
+    wait_ms(&world, 30_000);
+    let slow = state(&world, &node);
+    assert!(slow.running && (5..=15).contains(&slow.objects), "{slow:?}");
+    node.core(0).start_scrub(options(1 << 20));
+    wait_ms(&world, 15_000);
+    let fast = state(&world, &node);
+    assert_eq!((fast.passes, fast.objects), (1, 40), "each was read once: {fast:?}");
+    node.core(0).start_scrub(options(0));
+    wait_ms(&world, 2 * EVERY_MS);
+    assert_eq!(state(&world, &node).passes, 1, "there is none any more");
+    node.core(0).start_scrub(options(1 << 20));
+    wait_ms(&world, 60_000);
+    assert_eq!(state(&world, &node).passes, 2);
+}
+
+#[test]
 fn it_goes_on_where_it_was() {
     for graceful in [true, false] {
         let (world, node, _) = stored(3, 60, 60_000);

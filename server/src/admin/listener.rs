@@ -48,7 +48,7 @@ pub async fn serve<H: Handler>(server: Rc<HttpServer<H>>, listeners: AdminListen
             connections: ConnectionCap::new(CONNECTIONS_MAX),
             header_time: HEADER_TIME,
             send_stall: SEND_STALL,
-            ..server.limits.clone()
+            ..(*server.limits()).clone()
         })
     };
     let (socket_limits, address_limits) = (limits(), limits());

@@ -159,6 +159,8 @@ impl Page {
         let help = "Connections that ended within their handshake of TLS";
         let failed = traffic.handshakes_failed;
         self.plain("ringbolt_tls_handshakes_failed_total", "counter", help, failed);
+        let help = "Requests that were refused because their key or their bucket is ahead of its limits";
+        self.plain("ringbolt_requests_held_back_total", "counter", help, traffic.held_back);
         let (name, help) = ("ringbolt_http_responses_total", "Answers by HTTP status");
         self.family(name, "counter", help, "status", traffic.answers.iter().copied());
     }
@@ -352,7 +354,8 @@ mod tests {
             ..NodeMetrics::default()
         };
         let answers = vec![(200, 5), (404, 1)];
-        let traffic = TrafficSum { connections: 2, turned_away: 0, handshakes_failed: 6, answers };
+        let traffic =
+            TrafficSum { connections: 2, turned_away: 0, handshakes_failed: 6, held_back: 8, answers };
         let process = Process {
             resident_bytes: Some(4096),
             cpu: Some(Duration::from_millis(61_007)),
@@ -365,6 +368,7 @@ mod tests {
             "ringbolt_http_responses_total{status=\"404\"} 1",
             "ringbolt_shard_objects{shard=\"3\"} 7",
             "ringbolt_tls_handshakes_failed_total 6",
+            "ringbolt_requests_held_back_total 8",
             "ringbolt_lifecycle_markers_added_total{shard=\"3\"} 11",
             "ringbolt_buffer_bytes{state=\"used\"} 3145728",
             "process_resident_memory_bytes 4096",

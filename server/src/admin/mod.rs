@@ -16,12 +16,16 @@ mod socket;
 pub use self::listener::{AdminListeners, serve};
 pub use self::socket::{AdminSocket, AdminSocketError};
 
-use crate::http::{Handler, HttpServer};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use crate::http::{Handler, HttpServer, StartProgress};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Response, StatusCode};
 
 /// The path that tells whether the node takes requests.
 pub const HEALTH_PATH: &str = "/ringbolt/health";
+/// The path that tells whether the node takes requests, and how far its start is while it does not.
+pub const READY_PATH: &str = "/readyz";
+/// The path that tells that the process runs.
+pub const ALIVE_PATH: &str = "/livez";
 /// The path of the metrics, in the text format of Prometheus.
 pub const METRICS_PATH: &str = "/ringbolt/metrics";
 
@@ -46,12 +50,14 @@ pub async fn answer<H: Handler>(
     tracing::debug!(?peer, %method, path, "admin request");
     let reads = method == Method::GET || method == Method::HEAD;
     match path {
-        HEALTH_PATH | METRICS_PATH if !reads => {
+        HEALTH_PATH | READY_PATH | ALIVE_PATH | METRICS_PATH if !reads => {
             let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             response
         }
         HEALTH_PATH => health(server.handler.get().is_some() && !server.shutdown.is_requested()),
+        READY_PATH => readiness(server),
+        ALIVE_PATH => told(StatusCode::OK, &serde_json::json!({ "status": "alive" })),
         METRICS_PATH => {
             let (node, requests) = match server.handler.get() {
                 Some(handler) => (handler.metrics().await, handler.requests()),
@@ -72,9 +78,44 @@ fn status(status: StatusCode) -> Response<s3s::Body> {
 /// Answers 200 when the node takes requests, and 503 while it starts or stops.
 fn health(ready: bool) -> Response<s3s::Body> {
     let word = if ready { "ok" } else { "unavailable" };
-    let text = serde_json::json!({ "status": word, "version": env!("CARGO_PKG_VERSION") }).to_string();
-    let mut response = Response::new(s3s::Body::from(text));
-    *response.status_mut() = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    told(status, &serde_json::json!({ "status": word, "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// Answers 200 when the node takes requests, and else 503 with what it does, how far that is and when it
+/// will be ready.
+fn readiness<H: Handler>(server: &HttpServer<H>) -> Response<s3s::Body> {
+    let (is_open, is_stopping) = (server.handler.get().is_some(), server.shutdown.is_requested());
+    if is_open && !is_stopping {
+        return told(StatusCode::OK, &serde_json::json!({ "status": "ready" }));
+    }
+    let Some(start) = server.start.as_ref().filter(|_| !is_stopping) else {
+        let word = if is_stopping { "stopping" } else { "starting" };
+        return told(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({ "status": word }));
+    };
+    let progress = start.progress();
+    let mut response = told(StatusCode::SERVICE_UNAVAILABLE, &recovering(&progress));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(progress.retry_after_s()));
+    response
+}
+
+fn recovering(progress: &StartProgress) -> serde_json::Value {
+    let StartProgress { opening, seconds } = progress;
+    serde_json::json!({
+        "status": "recovering",
+        "shards": opening.shards,
+        "shards_recovered": opening.recovered,
+        "bytes": opening.bytes,
+        "bytes_read": opening.read_bytes,
+        "percent": (progress.share() * 1000.0).round() / 10.0,
+        "seconds": (seconds * 10.0).round() / 10.0,
+        "ready_in_seconds": progress.ready_in_s().map(f64::ceil),
+    })
+}
+
+fn told(status: StatusCode, value: &serde_json::Value) -> Response<s3s::Body> {
+    let mut response = Response::new(s3s::Body::from(value.to_string()));
+    *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -3,6 +3,7 @@
 use super::*;
 use crate::http::Limits;
 use crate::http::testing::{Client, Server};
+use ringbolt_engine::node::OpeningProgress;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
@@ -20,6 +21,26 @@ fn health_and_metrics_need_no_credentials_and_no_open_node() {
         let answer = ask(&mut client, "GET", METRICS_PATH);
         assert!(answer.status == 200 && answer.text().contains(ready), "{}", answer.text());
     }
+}
+
+#[test]
+fn readiness_says_what_the_node_does() {
+    for (open, status, word) in [(false, 503, "starting"), (true, 200, "ready")] {
+        let server = Server::start(Limits::default(), open);
+        let mut client = server.connect_admin();
+        let answer = ask(&mut client, "GET", READY_PATH);
+        let value: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, value["status"].as_str()), (status, Some(word)));
+        assert_eq!(ask(&mut client, "GET", ALIVE_PATH).status, 200, "it runs in any case");
+        assert_eq!(ask(&mut client, "POST", READY_PATH).status, 405);
+    }
+    let opening = OpeningProgress { shards: 4, recovered: 1, bytes: 4000, read_bytes: 1000 };
+    let told = recovering(&StartProgress { opening, seconds: 5.04 });
+    let expected = serde_json::json!({
+        "status": "recovering", "shards": 4, "shards_recovered": 1, "bytes": 4000, "bytes_read": 1000,
+        "percent": 25.0, "seconds": 5.0, "ready_in_seconds": 16.0,
+    });
+    assert_eq!(told, expected);
 }
 
 #[test]
@@ -125,7 +146,7 @@ fn unknown_commands_and_methods_say_so() {
 fn clients_have_all_names_to_themselves() {
     let server = Server::start(Limits::default(), true);
     let mut client = server.connect();
-    for path in [HEALTH_PATH, METRICS_PATH] {
+    for path in [HEALTH_PATH, READY_PATH, ALIVE_PATH, METRICS_PATH] {
         let answer = ask(&mut client, "GET", path);
         assert!(answer.text().starts_with(&format!("{path} 0 ")), "the handler's: {}", answer.text());
     }

@@ -9,11 +9,13 @@
 use super::hash::Sha256;
 use crate::whole_file::{self, FileError};
 use serde::Deserialize;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 const FILE_NAME: &str = "users.toml";
 /// The name of the file as it was before its accounts were taken over.
@@ -24,7 +26,7 @@ const TAKEN_OVER: &str = "users.toml.taken-over";
 #[serde(deny_unknown_fields)]
 pub struct Account {
     pub access_key: String,
-    pub secret_key: String,
+    pub secret_key: Zeroizing<String>,
     pub canonical_id: String,
     pub display_name: String,
     pub email: String,
@@ -73,40 +75,110 @@ pub enum AccountError {
          set both RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY, or neither"
     )]
     Environment { name: &'static str, reason: String },
+    #[error("can not take the root's keys from {}: {reason}", path.display())]
+    SecretFile { path: PathBuf, reason: String },
+    #[error(
+        "{} and the environment both give the root's keys; unset RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY, or leave \
+         the file out",
+        path.display()
+    )]
+    TwoSources { path: PathBuf },
 }
 
-/// The keys that the environment gives. They replace those of the first account and are written
-/// nowhere.
+/// The keys that a file or the environment gives. They replace those of the first account and are
+/// written nowhere.
 #[derive(Clone)]
 pub struct RootCredentials {
     pub access_key: String,
-    pub secret_key: String,
+    pub secret_key: Zeroizing<String>,
 }
 
+const ACCESS_KEY: &str = "RINGBOLT_ACCESS_KEY";
+const SECRET_KEY: &str = "RINGBOLT_SECRET_KEY";
+/// The name of the credential that systemd may pass to the server.
+const SYSTEMD_CREDENTIAL: &str = "ringbolt-secrets";
+
 impl RootCredentials {
-    /// Reads RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY. Returns None if neither is set; fails if
-    /// only one is, or if one can not be used.
-    pub fn from_environment() -> Result<Option<Self>, AccountError> {
-        let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        match (read("RINGBOLT_ACCESS_KEY"), read("RINGBOLT_SECRET_KEY")) {
+    /// Reads the keys from `file`, or else from the credential that systemd passes, or else from the
+    /// environment. Returns None if there are none; fails if there is only one of two, if they can not
+    /// be used, or if both a file and the environment give them.
+    pub fn find(file: Option<&Path>) -> Result<Option<Self>, AccountError> {
+        Self::find_in(file, &|name| std::env::var_os(name))
+    }
+
+    fn find_in(
+        file: Option<&Path>,
+        environment: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Option<Self>, AccountError> {
+        let of_systemd = || {
+            let path = Path::new(&environment("CREDENTIALS_DIRECTORY")?).join(SYSTEMD_CREDENTIAL);
+            path.exists().then_some(path)
+        };
+        let read = |name| {
+            let value = environment(name).and_then(|value| value.into_string().ok());
+            value.filter(|value| !value.is_empty()).map(Zeroizing::new)
+        };
+        let (access_key, secret_key) = (read(ACCESS_KEY), read(SECRET_KEY));
+        let Some(path) = file.map(Path::to_owned).or_else(of_systemd) else {
+            return Self::of_two(access_key, secret_key);
+        };
+        if secret_key.is_some() || access_key.is_some() {
+            return Err(AccountError::TwoSources { path });
+        }
+        let wrong = |reason: &str| AccountError::SecretFile { path: path.clone(), reason: reason.to_owned() };
+        let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(|error| wrong(&error.to_string()))?);
+        let pair = secrets_of(&text).map_err(wrong)?;
+        let found = Self::of_two(pair.0, pair.1).map_err(|error| wrong(&error.to_string()))?;
+        found.map(Some).ok_or_else(|| wrong("it has no keys"))
+    }
+
+    fn of_two(
+        access_key: Option<Zeroizing<String>>,
+        secret_key: Option<Zeroizing<String>>,
+    ) -> Result<Option<Self>, AccountError> {
+        match (access_key, secret_key) {
             (None, None) => Ok(None),
-            (Some(access_key), Some(secret_key)) => Self::checked(access_key, secret_key).map(Some),
-            (None, Some(_)) => Err(unset("RINGBOLT_ACCESS_KEY")),
-            (Some(_), None) => Err(unset("RINGBOLT_SECRET_KEY")),
+            (Some(access_key), Some(secret_key)) => {
+                Self::checked(access_key.to_string(), secret_key).map(Some)
+            }
+            (None, Some(_)) => Err(unset(ACCESS_KEY)),
+            (Some(_), None) => Err(unset(SECRET_KEY)),
         }
     }
 
-    fn checked(access_key: String, secret_key: String) -> Result<Self, AccountError> {
-        let fields = [("RINGBOLT_ACCESS_KEY", &access_key), ("RINGBOLT_SECRET_KEY", &secret_key)];
+    fn checked(access_key: String, secret_key: Zeroizing<String>) -> Result<Self, AccountError> {
+        let fields = [(ACCESS_KEY, &access_key), (SECRET_KEY, &*secret_key)];
         for (name, value) in fields {
             check_key(value).map_err(|reason| AccountError::Environment { name, reason })?;
         }
         if access_key.contains('/') {
             let reason = "an access key can not contain '/'".to_owned();
-            return Err(AccountError::Environment { name: "RINGBOLT_ACCESS_KEY", reason });
+            return Err(AccountError::Environment { name: ACCESS_KEY, reason });
         }
         Ok(Self { access_key, secret_key })
     }
+}
+
+type Pair = (Option<Zeroizing<String>>, Option<Zeroizing<String>>);
+
+/// Returns the access key and the secret of a file with a line `NAME=value` for each.
+fn secrets_of(text: &str) -> Result<Pair, &'static str> {
+    let mut pair: Pair = (None, None);
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let shape = "write a line RINGBOLT_ACCESS_KEY=… and one RINGBOLT_SECRET_KEY=…, and nothing else";
+        let (name, value) = line.split_once('=').ok_or(shape)?;
+        let value = value.trim();
+        let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+        let place = match name.trim() {
+            ACCESS_KEY => &mut pair.0,
+            SECRET_KEY => &mut pair.1,
+            _ => return Err(shape),
+        };
+        if place.replace(Zeroizing::new(bare.to_owned())).is_some() {
+            return Err("a key is given twice");
+        }
+    }
+    Ok(pair)
 }
 
 fn unset(name: &'static str) -> AccountError {
@@ -303,7 +375,7 @@ const BASE_32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 fn random_account() -> Result<Account, AccountError> {
     Ok(Account {
         access_key: random_access_key()?,
-        secret_key: random_secret_key()?,
+        secret_key: random_secret_key()?.into(),
         canonical_id: random_canonical_id()?,
         display_name: "ringbolt".to_owned(),
         email: String::new(),
@@ -430,8 +502,48 @@ mod tests {
     }
 
     #[test]
+    fn the_root_s_keys_come_from_a_file_or_the_environment() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(SYSTEMD_CREDENTIAL);
+        let found = |text: &str, file: bool, environment: &[(&str, &str)]| {
+            std::fs::write(&path, text).unwrap();
+            let environment = |name: &str| {
+                let found = environment.iter().find(|(other, _)| *other == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            let found = RootCredentials::find_in(Some(path.as_path()).filter(|_| file), &environment);
+            found.map(|found| found.map(|root| (root.access_key, root.secret_key.to_string())))
+        };
+        let keys = |access: &str, secret: &str| Some((access.to_owned(), secret.to_owned()));
+        let text = "# root\n\nRINGBOLT_ACCESS_KEY=admin\n RINGBOLT_SECRET_KEY = \"a=b:c\"\n";
+        assert_eq!(found(text, true, &[]).unwrap(), keys("admin", "a=b:c"));
+        let dir = directory.path().to_str().unwrap();
+        assert_eq!(found(text, false, &[("CREDENTIALS_DIRECTORY", dir)]).unwrap(), keys("admin", "a=b:c"));
+        assert_eq!(found(text, false, &[("CREDENTIALS_DIRECTORY", "/nowhere")]).unwrap(), None);
+        let environment = [(ACCESS_KEY, "env"), (SECRET_KEY, "of-env")];
+        assert_eq!(found(text, false, &environment).unwrap(), keys("env", "of-env"));
+        let error = found(text, true, &environment).unwrap_err().to_string();
+        assert!(error.contains("both give") && !error.contains("of-env"), "{error}");
+        for (text, part) in [
+            ("", "it has no keys"),
+            ("RINGBOLT_ACCESS_KEY=a\n", "RINGBOLT_SECRET_KEY"),
+            ("RINGBOLT_SECRET_KEY=hidden\n", "RINGBOLT_ACCESS_KEY"),
+            ("hidden\n", "write a line"),
+            ("OTHER=hidden\n", "write a line"),
+            ("RINGBOLT_ACCESS_KEY=a\nRINGBOLT_ACCESS_KEY=b\n", "twice"),
+            ("RINGBOLT_ACCESS_KEY=a/b\nRINGBOLT_SECRET_KEY=hidden\n", "can not contain"),
+        ] {
+            let error = found(text, true, &[]).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains(dir) && !error.contains("hidden"), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        let missing = RootCredentials::find_in(Some(&path), &|_| None).map(|_| ());
+        assert!(missing.unwrap_err().to_string().contains(dir));
+    }
+
+    #[test]
     fn keys_of_the_environment_stand_in_for_the_first_account() {
-        let root = RootCredentials { access_key: "root".into(), secret_key: "very".into() };
+        let root = RootCredentials { access_key: "root".into(), secret_key: "very".to_owned().into() };
         let dir = written(&(section("a", "1") + &section("b", "2")), 0o600);
         let (accounts, _) = Accounts::load_or_create(dir.path(), Some(root.clone())).unwrap();
         assert_eq!((accounts.root.access_key.as_str(), accounts.root.canonical_id.as_str()), ("root", "1"));

@@ -22,4 +22,5 @@ pub use account::{
 };
 pub use authenticator::{Authenticated, Authenticator, RequestContext, Trailers, anonymous};
 pub use error::AuthError;
+pub(crate) use wrong_keys::network_of;
 pub use wrong_keys::{WrongKey, WrongKeys};

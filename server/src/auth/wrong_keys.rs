@@ -5,7 +5,7 @@
 //!   it, and gains no more than that.
 //! - A right key is never slowed, whatever came from its address before.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -37,7 +37,7 @@ struct Slot {
 #[derive(Debug)]
 pub struct WrongKeys {
     /// Wrong keys of an address within a minute that are answered at once. 0: all are.
-    free: u32,
+    free: Cell<u32>,
     hasher: RandomState,
     slots: RefCell<Vec<Slot>>,
 }
@@ -46,13 +46,22 @@ impl WrongKeys {
     /// Makes an empty table. From one address, `free` wrong keys a minute are answered at once, and all if
     /// it is 0.
     pub fn new(free: u32) -> Self {
-        Self { free, hasher: RandomState::new(), slots: RefCell::new(vec![Slot::default(); ADDRESSES]) }
+        Self {
+            free: Cell::new(free),
+            hasher: RandomState::new(),
+            slots: RefCell::new(vec![Slot::default(); ADDRESSES]),
+        }
+    }
+
+    /// Sets how many wrong keys a minute from one address are answered at once.
+    pub fn set_free(&self, free: u32) {
+        self.free.set(free);
     }
 
     /// Notes a wrong key from an address, at a time in seconds, and returns how long its answer waits: the
     /// longer, the more there were.
     pub fn note(&self, address: IpAddr, now_s: i64) -> Option<Duration> {
-        if self.free == 0 {
+        if self.free.get() == 0 {
             return None;
         }
         let now_s = now_s as u32;
@@ -67,14 +76,14 @@ impl WrongKeys {
             *slot = Slot { address: known, since_s: now_s, count: 0 };
         }
         slot.count = slot.count.saturating_add(1);
-        let beyond = slot.count.checked_sub(self.free + 1)?;
+        let beyond = slot.count.checked_sub(self.free.get() + 1)?;
         // It doubles each time that as many again were wrong.
-        Some(WAIT_MIN.saturating_mul(1 << (beyond / self.free).min(4)).min(WAIT_MAX))
+        Some(WAIT_MIN.saturating_mul(1 << (beyond / self.free.get()).min(4)).min(WAIT_MAX))
     }
 }
 
 /// Returns what one client has: its address or, of version 6, its network of 64 bits.
-fn network_of(address: IpAddr) -> u128 {
+pub(crate) fn network_of(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(address) => u128::from(u32::from(address)),
         IpAddr::V6(address) => u128::from(address) >> 64 | 1 << 127,

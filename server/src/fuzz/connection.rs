@@ -75,7 +75,7 @@ impl FuzzNode {
     fn new() -> Self {
         let account = Account {
             access_key: "AKIAIOSFODNN7EXAMPLE".to_owned(),
-            secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
+            secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned().into(),
             canonical_id: "1".to_owned(),
             display_name: String::new(),
             email: String::new(),

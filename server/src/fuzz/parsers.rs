@@ -36,7 +36,7 @@ pub fn form(input: &[u8]) {
 fn directory() -> Directory {
     let account = Account {
         access_key: "AK".to_owned(),
-        secret_key: "secret".to_owned(),
+        secret_key: "secret".to_owned().into(),
         canonical_id: "1".to_owned(),
         display_name: String::new(),
         email: String::new(),

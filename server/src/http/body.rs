@@ -6,6 +6,7 @@ use super::timer::CoreSleep;
 use crate::auth::AuthError;
 use crate::client::Client;
 use crate::memory::{Reservation, ResponseMemory};
+use crate::throttle::Pace;
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
@@ -26,6 +27,8 @@ pub struct RequestBody {
     rate: MinimumRate,
     deadline: Option<CoreSleep>,
     unread: Unread,
+    pace: Pace,
+    pause: Option<CoreSleep>,
 }
 
 /// Tells whether some of a request's body was left on the wire. The connection can not be used
@@ -47,9 +50,9 @@ impl Unread {
 
 impl RequestBody {
     /// Wraps a body, and keeps `unread` up to date from here on.
-    pub fn new(inner: Incoming, stall: Duration, unread: Unread) -> Self {
+    pub fn new(inner: Incoming, stall: Duration, unread: Unread, pace: Pace) -> Self {
         unread.set(!inner.is_end_stream());
-        Self { inner, stall, rate: MinimumRate::new(stall), deadline: None, unread }
+        Self { inner, stall, rate: MinimumRate::new(stall), deadline: None, unread, pace, pause: None }
     }
 }
 
@@ -62,10 +65,13 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AuthError>>> {
         let this = self.get_mut();
+        // The peer is not waited for meanwhile, and so is not too slow.
+        ready!(this.pace.poll_ready(&mut this.pause, context));
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
             this.deadline = None;
             this.unread.set(frame.is_some() && !this.inner.is_end_stream());
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()).and_then(Frame::data_ref);
+            this.pace.moved(data.map_or(0, |data| data.len() as u64));
             if let Some(data) = data
                 && this.rate.moved(data.len() as u64).is_err()
             {
@@ -121,6 +127,8 @@ impl Drop for RequestRecord {
 pub struct ResponseBody {
     inner: s3s::Body,
     record: RequestRecord,
+    pace: Pace,
+    pause: Option<CoreSleep>,
     _memory: Memory,
 }
 
@@ -129,8 +137,8 @@ type Memory = (Option<Reservation>, Option<ResponseMemory>);
 
 impl ResponseBody {
     /// Wraps a body, whose errors are logged with the request's id.
-    pub fn new(inner: s3s::Body, record: RequestRecord, memory: Memory) -> Self {
-        Self { inner, record, _memory: memory }
+    pub fn new(inner: s3s::Body, record: RequestRecord, pace: Pace, memory: Memory) -> Self {
+        Self { inner, record, pace, pause: None, _memory: memory }
     }
 }
 
@@ -144,9 +152,14 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, s3s::StdError>>> {
         let this = self.get_mut();
         let _entered = this.record.request_id.enter();
+        ready!(this.pace.poll_ready(&mut this.pause, context));
         let frame = ready!(Pin::new(&mut this.inner).poll_frame(context));
         match &frame {
-            Some(Ok(frame)) => this.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.record.bytes += bytes;
+                this.pace.moved(bytes);
+            }
             Some(Err(error)) => {
                 // The span has the id.
                 tracing::error!(%error, "the answer broke off");

@@ -11,6 +11,7 @@ use super::timer::CoreTimer;
 use super::transport::{HandshakeError, Transport};
 use super::{HEADERS_MAX, Handler, HttpServer, Limits, READ_BUFFER_BYTES_MAX, Shutdown};
 use crate::client::Client;
+use crate::throttle;
 use crate::tls::CoreTls;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -52,6 +53,11 @@ impl ConnectionCap {
     /// Makes a limit of `max` connections.
     pub fn new(max: usize) -> Self {
         Self { open: Arc::default(), max }
+    }
+
+    /// Returns the same count with another limit.
+    pub fn with_max(&self, max: usize) -> Self {
+        Self { open: self.open.clone(), max }
     }
 
     /// Takes a place for a connection. Returns None if all are taken.
@@ -120,12 +126,13 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 struct Counted<H: Handler> {
     server: Rc<HttpServer<H>>,
     _slot: ConnectionSlot,
+    _of_address: Option<throttle::Counted>,
 }
 
 impl<H: Handler> Counted<H> {
-    fn new(server: &Rc<HttpServer<H>>, slot: ConnectionSlot) -> Self {
+    fn new(server: &Rc<HttpServer<H>>, slot: ConnectionSlot, of_address: Option<throttle::Counted>) -> Self {
         server.set_connections(server.open.get() + 1);
-        Self { server: server.clone(), _slot: slot }
+        Self { server: server.clone(), _slot: slot, _of_address: of_address }
     }
 }
 
@@ -143,15 +150,28 @@ fn admit<H: Handler>(server: &Rc<HttpServer<H>>, stream: TcpStream, peer: IpAddr
             return;
         }
     };
-    let Some(slot) = server.limits.connections.take() else {
-        tracing::warn!(connections = server.open.get(), "at the cap on connections; turning one away");
+    let limits = server.limits();
+    let turn_away = || {
         server.traffic.turned_away();
         if server.tls.is_none() {
             socket.send_now(TOO_MANY);
         }
-        return;
     };
-    let counted = Counted::new(server, slot);
+    let Some(slot) = limits.connections.take() else {
+        tracing::warn!(connections = server.open.get(), "at the cap on connections; turning one away");
+        return turn_away();
+    };
+    let of_address = match limits.connections_per_address.filter(|_| !server.proxies.contains(peer)) {
+        Some(most) => match server.throttle.connection(peer, most) {
+            Some(counted) => Some(counted),
+            None => {
+                tracing::debug!(%peer, most, "an address has as many connections as it may; turning one away");
+                return turn_away();
+            }
+        },
+        None => None,
+    };
+    let counted = Counted::new(server, slot, of_address);
     monoio::spawn(async move {
         let server = &counted.server;
         let Some(mut client) = client_of(server, &socket, Client::at(peer)).await else { return };
@@ -159,7 +179,7 @@ fn admit<H: Handler>(server: &Rc<HttpServer<H>>, stream: TcpStream, peer: IpAddr
             return;
         };
         let answer = |request| exchange(server, client, request);
-        serve(transport, &server.limits, &server.shutdown, server.before_large_send.clone(), answer).await;
+        serve(transport, &limits, &server.shutdown, server.before_large_send.clone(), answer).await;
         drop(counted);
     });
 }
@@ -170,7 +190,7 @@ async fn client_of<H: Handler>(server: &HttpServer<H>, socket: &Socket, peer: Cl
     if !server.proxies.speak_proxy_protocol || !server.proxies.contains(peer.address) {
         return Some(peer);
     }
-    let read = monoio::time::timeout(server.limits.header_time, proxy_protocol::read(socket, peer));
+    let read = monoio::time::timeout(server.limits().header_time, proxy_protocol::read(socket, peer));
     match select(pin!(read), server.shutdown.requested()).await {
         Either::Left((Ok(Ok(client)), _)) => Some(client),
         Either::Left((Ok(Err(error)), _)) => {
@@ -187,7 +207,7 @@ async fn client_of<H: Handler>(server: &HttpServer<H>, socket: &Socket, peer: Cl
 
 /// Makes the connection ready for HTTP: with `tls`, by its handshake, which ends with the time for a head.
 /// Returns None if it fails, so that the connection ends.
-pub(crate) async fn transport_of<H>(
+pub(crate) async fn transport_of<H: Handler>(
     server: &HttpServer<H>,
     tls: Option<&CoreTls>,
     socket: Rc<Socket>,
@@ -196,7 +216,7 @@ pub(crate) async fn transport_of<H>(
     let Some(tls) = tls else { return Some(Transport::plain(socket)) };
     let address = client.address;
     let handshake = Transport::accept(socket.clone(), tls.config(), client);
-    let handshake = monoio::time::timeout(server.limits.header_time, handshake);
+    let handshake = monoio::time::timeout(server.limits().header_time, handshake);
     let failed: HandshakeError = match select(pin!(handshake), server.shutdown.requested()).await {
         Either::Left((Ok(Ok(transport)), _)) => return Some(transport),
         Either::Left((Ok(Err(error)), _)) => error,

@@ -8,10 +8,11 @@
 
 use super::body::{RequestBody, RequestRecord, ResponseBody, Unread};
 use super::head::{ALLOWED, HeadError};
-use super::{BODY_BYTES_MAX, Handler, HttpServer, REQUEST_BYTES, check_head};
+use super::{BODY_BYTES_MAX, Handler, HttpServer, REQUEST_BYTES, Start, StartProgress, check_head};
 use crate::auth::{AuthError, RequestContext, WrongKey, anonymous};
 use crate::client::{Client, NoAddress};
 use crate::memory::ResponseMemory;
+use crate::throttle::{Held, Key, Pace};
 use crate::unix_time::now_s;
 use crate::xml::XmlWriter;
 use http::header::{
@@ -22,7 +23,7 @@ use hyper::body::{Body, Incoming};
 use ringbolt_engine::types::RequestId;
 use std::cell::Cell;
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const CONTINUE: &[u8] = b"100-continue";
 
@@ -58,7 +59,7 @@ pub async fn exchange<H: Handler>(
     peer: Client,
     mut request: Request<Incoming>,
 ) -> Response<ResponseBody> {
-    let head = check_head(&mut request);
+    let (head, limits) = (check_head(&mut request), server.limits());
     let client = server.proxies.client_of(peer, request.headers());
     let head = head.and_then(|()| client.map(|_| ()).map_err(|NoAddress| HeadError::ForwardedFor));
     let mut record = RequestRecord {
@@ -67,14 +68,14 @@ pub async fn exchange<H: Handler>(
         request_id: server.ids.next(),
         client: client.unwrap_or(peer),
         started: Instant::now(),
-        slow: server.limits.slow_request,
+        slow: limits.slow_request,
         status: StatusCode::OK,
         bytes: 0,
     };
     // A head that is malformed may be read in two ways: it is answered as it is.
     let handler = server.handler.get().filter(|_| head.is_ok());
     let beside = handler.and_then(|handler| handler.headers_beside(&request));
-    let unread = Unread::default();
+    let (unread, pace) = (Unread::default(), Pace::of(&limits.throttle));
     let skips_continue = skips_continue(&request);
     let (path, id) = (record.uri.path(), record.request_id);
     let (mut reservation, mut response) = match (head, server.memory.reserve(needed_bytes(&request))) {
@@ -88,19 +89,21 @@ pub async fn exchange<H: Handler>(
         }
         (Ok(()), Ok(reservation)) => {
             // Pinned here: the scope is given a pointer, and not the whole future.
-            let answer = pin!(answer(server, request, &record, &unread));
+            let answer = pin!(answer(server, request, &record, (&unread, &pace)));
             (Some(reservation), id.scope(answer).await)
         }
     };
-    if response.extensions_mut().remove::<WrongKey>().is_some()
-        && let Some(wait) = server.wrong_keys.note(record.client.address, now_s())
-    {
+    if let Some(wait) = wait_of(server, &record, &mut response) {
         // What waits needs no more than its connection.
         reservation = None;
-        tracing::debug!(address = %record.client.address, ?wait, "an address sent many wrong keys; its answer waits");
         monoio::time::sleep(wait).await;
     }
     record.status = response.status();
+    if !matches!(record.status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED)
+        && let Some(admitted) = pace.admitted()
+    {
+        admitted.answered();
+    }
     server.traffic.answered(record.status);
     let headers = response.headers_mut();
     headers.insert(SERVER, HeaderValue::from_static("Ringbolt"));
@@ -120,7 +123,24 @@ pub async fn exchange<H: Handler>(
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let held = response.extensions_mut().remove::<ResponseMemory>();
-    response.map(|body| ResponseBody::new(body, record, (reservation, held)))
+    response.map(|body| ResponseBody::new(body, record, pace, (reservation, held)))
+}
+
+/// Returns how long an answer waits, if its client has to learn to wait.
+fn wait_of<H: Handler>(
+    server: &HttpServer<H>,
+    record: &RequestRecord,
+    response: &mut Response<s3s::Body>,
+) -> Option<Duration> {
+    let address = record.client.address;
+    if let Some(held) = response.extensions_mut().remove::<Held>() {
+        tracing::debug!(%address, reason = %held, "a request was held back");
+        return Some(held.delay());
+    }
+    response.extensions_mut().remove::<WrongKey>()?;
+    let wait = server.wrong_keys.note(address, now_s())?;
+    tracing::debug!(%address, ?wait, "an address sent many wrong keys; its answer waits");
+    Some(wait)
 }
 
 /// Notes who sent a request, for the handler.
@@ -151,16 +171,26 @@ async fn answer<H: Handler>(
     server: &HttpServer<H>,
     request: Request<Incoming>,
     record: &RequestRecord,
-    unread: &Unread,
+    (unread, pace): (&Unread, &Pace),
 ) -> Response<s3s::Body> {
     let (path, id) = (record.uri.path(), record.request_id);
     let Some(handler) = server.handler.get() else {
-        let message = "The server is starting: it recovers its drives. Please try again.";
-        return unavailable("ServiceUnavailable", message, path, id);
+        return starting(server.start.as_ref().map(Start::progress), path, id);
     };
-    let stall = server.limits.body_stall;
-    let request = request.map(|body| RequestBody::new(body, stall, unread.clone()));
+    let limits = server.limits();
+    let stall = limits.body_stall;
+    let request = request.map(|body| RequestBody::new(body, stall, unread.clone(), pace.clone()));
+    let admit = |signer: Option<&str>, bucket: Option<String>| {
+        let key = signer.map_or(Key::Anonymous(record.client.address), Key::Access);
+        let admitted = server.throttle.admit(limits.throttle, key, bucket.as_deref());
+        admitted.map(|admitted| pace.set(admitted)).inspect_err(|_| server.traffic.held_back())
+    };
     if handler.is_for_anybody(&request) {
+        if limits.throttle.is_any()
+            && let Err(held) = admit(None, handler.bucket_of(&request))
+        {
+            return slow_down(held, path, id);
+        }
         return handler.call(sent_by(record.client, anonymous(request, id))).await;
     }
     let admitted = match server.authenticator.authenticate(request, id, now_s()) {
@@ -173,6 +203,13 @@ async fn answer<H: Handler>(
             return response;
         }
     };
+    if limits.throttle.is_any() {
+        let context = admitted.request.extensions().get::<RequestContext>();
+        let signer = context.and_then(|context| context.signer.as_ref()).map(|signer| &*signer.access_key);
+        if let Err(held) = admit(signer, handler.bucket_of(&admitted.request)) {
+            return slow_down(held, path, id);
+        }
+    }
     let response = handler.call(sent_by(record.client, admitted.request)).await;
     // The handler only knows that its body failed; what the client did wrong is known here.
     match admitted.failure.get() {
@@ -219,6 +256,26 @@ pub fn malformed(error: HeadError, resource: &str, request_id: RequestId) -> Res
 pub fn unavailable(code: &str, message: &str, resource: &str, request_id: RequestId) -> Response<s3s::Body> {
     let mut response = xml(StatusCode::SERVICE_UNAVAILABLE, code, message, None, resource, request_id);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// Answers a request that comes before the node is open.
+fn starting(progress: Option<StartProgress>, resource: &str, request_id: RequestId) -> Response<s3s::Body> {
+    let share =
+        progress.map(|progress| format!(", {:.0}% done", progress.share() * 100.0)).unwrap_or_default();
+    let message = format!("The server is starting: it recovers its drives{share}. Please try again.");
+    let mut response = unavailable("ServiceUnavailable", &message, resource, request_id);
+    if let Some(progress) = progress {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(progress.retry_after_s()));
+    }
+    response
+}
+
+/// Answers 503 with the time after which a client that was held back may come again.
+fn slow_down(held: Held, resource: &str, request_id: RequestId) -> Response<s3s::Body> {
+    let mut response = unavailable("SlowDown", &held.to_string(), resource, request_id);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(held.retry_after_s()));
+    response.extensions_mut().insert(held);
     response
 }
 

@@ -18,6 +18,7 @@ mod listener;
 mod minimum_rate;
 mod proxy_protocol;
 mod shutdown;
+mod start;
 mod timer;
 mod traffic;
 mod transport;
@@ -32,6 +33,8 @@ pub(crate) use self::io::Socket;
 pub use self::listener::{ListenError, bind};
 pub(crate) use self::proxy_protocol::parse as parse_proxy_header;
 pub use self::shutdown::Shutdown;
+pub use self::start::{Start, StartProgress};
+pub(crate) use self::timer::CoreSleep;
 pub use self::traffic::{Traffic, TrafficSum};
 pub use self::transport::TLS_BYTES_MAX;
 
@@ -40,10 +43,11 @@ use crate::auth::{Authenticator, WrongKeys};
 use crate::client::TrustedProxies;
 use crate::identity::{Identity, Signer};
 use crate::memory::RequestMemory;
+use crate::throttle::{Throttle, ThrottleLimits};
 use crate::tls::CoreTls;
 use http::{HeaderMap, Request, Response};
 use ringbolt_engine::node::{Core, NodeMetrics};
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -60,6 +64,11 @@ pub trait Handler: 'static {
     /// Returns the headers that the answer to a request gets beside its own, whoever makes it. It is
     /// asked for before anything of the request is judged.
     fn headers_beside<B>(&self, request: &Request<B>) -> Option<HeaderMap>;
+
+    /// Returns the bucket that a request is for, whether there is one of that name or not.
+    fn bucket_of<B>(&self, _request: &Request<B>) -> Option<String> {
+        None
+    }
 
     /// Returns the metrics of the node, or None if it is closing.
     fn metrics(&self) -> impl Future<Output = Option<NodeMetrics>>;
@@ -92,6 +101,10 @@ pub trait Handler: 'static {
 pub struct Limits {
     /// The most open connections of all cores together.
     pub connections: ConnectionCap,
+    /// The most open connections of one address, but for trusted proxies. None: as many as there may be.
+    pub connections_per_address: Option<u32>,
+    /// What keys and buckets are held to.
+    pub throttle: ThrottleLimits,
     /// The most memory that all requests of one core may hold at once, in bytes. [`RequestMemory`]
     /// keeps the account.
     pub request_bytes_max: u64,
@@ -127,6 +140,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: ConnectionCap::new(1000),
+            connections_per_address: None,
+            throttle: ThrottleLimits::default(),
             request_bytes_max: 64 << 20,
             header_bytes_max: 16 * 1024,
             header_time: Duration::from_secs(60),
@@ -140,7 +155,9 @@ impl Default for Limits {
 
 /// The HTTP server of one core: what its connections share.
 pub struct HttpServer<H> {
-    pub limits: Limits,
+    limits: RefCell<Rc<Limits>>,
+    /// What clients did lately, of which all cores have the same.
+    pub throttle: Arc<Throttle>,
     pub authenticator: Authenticator,
     /// The proxies that say who their clients are.
     pub proxies: TrustedProxies,
@@ -151,6 +168,8 @@ pub struct HttpServer<H> {
     /// answered 503 until then.
     pub handler: OnceCell<H>,
     pub shutdown: Shutdown,
+    /// How far the start of the node is. None: nobody knows.
+    pub start: Option<Start>,
     /// Called before a long send, so that the storage ring works meanwhile.
     pub before_large_send: Rc<dyn Fn()>,
     pub traffic: Traffic,
@@ -173,13 +192,15 @@ impl<H: Handler> HttpServer<H> {
         let wrong_keys = WrongKeys::new(limits.wrong_keys_free);
         let (proxies, tls) = (TrustedProxies::default(), None);
         Self {
-            limits,
+            limits: RefCell::new(Rc::new(limits)),
+            throttle: Arc::default(),
             authenticator,
             proxies,
             tls,
             ids,
             handler,
             shutdown,
+            start: None,
             before_large_send,
             traffic,
             memory,
@@ -196,6 +217,27 @@ impl<H: Handler> HttpServer<H> {
     /// Sets what connections speak below HTTP.
     pub fn with_tls(self, tls: Option<CoreTls>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// Sets where all cores note what clients do.
+    pub fn with_throttle(self, throttle: Arc<Throttle>) -> Self {
+        Self { throttle, ..self }
+    }
+
+    /// Sets what tells how far the start of the node is.
+    pub fn with_start(self, start: Start) -> Self {
+        Self { start: Some(start), ..self }
+    }
+
+    /// Returns the limits as they are now.
+    pub fn limits(&self) -> Rc<Limits> {
+        self.limits.borrow().clone()
+    }
+
+    /// Sets other limits. Connections that are open keep the times that they began with.
+    pub fn set_limits(&self, limits: Limits) {
+        self.wrong_keys.set_free(limits.wrong_keys_free);
+        *self.limits.borrow_mut() = Rc::new(limits);
     }
 
     /// Returns how many connections are open now.
@@ -215,5 +257,7 @@ mod protocol_tests;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod throttle_tests;
 #[cfg(test)]
 mod tls_tests;

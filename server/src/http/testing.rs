@@ -4,10 +4,11 @@ use super::*;
 use crate::admin::{AdminListeners, AdminSocket};
 use crate::auth::{Account, RequestContext};
 use crate::identity::{Directory, Identity};
-use crate::run::shutdown::{ShutdownSender, shutdown_channel};
+use crate::run::bell::{Bells, bells};
 use crate::tls::{CoreTls, Tls};
 use http_body_util::BodyExt;
 use monoio::{FusionDriver, RuntimeBuilder};
+use socket2::{Domain, Socket as Socket2, Type};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,10 @@ impl Handler for Echo {
         Some(headers)
     }
 
+    fn bucket_of<B>(&self, request: &Request<B>) -> Option<String> {
+        request.uri().path().split('/').nth(1).map(str::to_owned)
+    }
+
     async fn metrics(&self) -> Option<NodeMetrics> {
         Some(NodeMetrics::default())
     }
@@ -75,7 +80,7 @@ pub struct Server {
     admin_address: SocketAddr,
     admin_socket: AdminSocket,
     _directory: tempfile::TempDir,
-    pub stop: ShutdownSender,
+    pub stop: Bells,
     thread: Option<JoinHandle<usize>>,
 }
 
@@ -97,7 +102,7 @@ impl Server {
             tls: tls.clone(),
             socket: admin_socket.listener().unwrap(),
         };
-        let (stop, mut receivers) = shutdown_channel(1).unwrap();
+        let (stop, mut receivers) = bells(1).unwrap();
         let receiver = receivers.remove(0);
         let thread = std::thread::spawn(move || {
             let mut runtime = RuntimeBuilder::<FusionDriver>::new().enable_timer().build().unwrap();
@@ -113,7 +118,7 @@ impl Server {
                 }
                 let server_stops = server.clone();
                 monoio::spawn(async move {
-                    receiver.received().await.unwrap();
+                    receiver.rung().await.unwrap();
                     server_stops.shutdown.request();
                 });
                 monoio::spawn(crate::admin::serve(server.clone(), admin));
@@ -146,23 +151,31 @@ impl Server {
         Client::to(self.address)
     }
 
+    /// Connects from another address of this machine, so as another client.
+    pub fn connect_from(&self, address: [u8; 4]) -> Client {
+        let socket = Socket2::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+        socket.connect(&self.address.into()).unwrap();
+        Client::over(socket.into())
+    }
+
     /// How many connections had to be cut off.
     pub fn stop(mut self) -> usize {
-        self.stop.send();
+        self.stop.ring();
         self.thread.take().unwrap().join().unwrap()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop.send();
+        self.stop.ring();
     }
 }
 
 fn account() -> Account {
     Account {
         access_key: "key".into(),
-        secret_key: "secret".into(),
+        secret_key: "secret".to_owned().into(),
         canonical_id: "1".into(),
         display_name: String::new(),
         email: String::new(),
@@ -189,7 +202,10 @@ impl Answer {
 
 impl Client {
     pub fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         Self(BufReader::new(stream))
     }

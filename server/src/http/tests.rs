@@ -172,7 +172,7 @@ fn a_graceful_stop_finishes_what_runs_and_closes_what_idles() {
     // The handler now waits for the body.
     assert_eq!(busy.line(), "HTTP/1.1 100 Continue");
     busy.line();
-    server.stop.send();
+    server.stop.ring();
     assert!(idle.closed());
     assert_eq!(busy.send("hello").answer().status, 200);
     assert!(busy.closed());

@@ -21,6 +21,7 @@ struct CoreTraffic {
     connections: AtomicU64,
     turned_away: AtomicU64,
     handshakes_failed: AtomicU64,
+    held_back: AtomicU64,
     answers: Vec<AtomicU64>,
 }
 
@@ -30,6 +31,7 @@ pub struct TrafficSum {
     pub connections: u64,
     pub turned_away: u64,
     pub handshakes_failed: u64,
+    pub held_back: u64,
     /// The number of answers by status, ascending. A status that was never answered is absent.
     pub answers: Vec<(u16, u64)>,
 }
@@ -41,6 +43,7 @@ impl Traffic {
             connections: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
             handshakes_failed: AtomicU64::new(0),
+            held_back: AtomicU64::new(0),
             answers: (0..STATUSES).map(|_| AtomicU64::new(0)).collect(),
         };
         let all = Arc::new((0..cores).map(|_| counts()).collect::<Vec<_>>());
@@ -66,6 +69,11 @@ impl Traffic {
         self.own().handshakes_failed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a request that was refused for the rate of its key or bucket.
+    pub fn held_back(&self) {
+        self.own().held_back.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts an answer with this status.
     pub fn answered(&self, status: http::StatusCode) {
         if let Some(count) = self.own().answers.get(usize::from(status.as_u16())) {
@@ -83,6 +91,7 @@ impl Traffic {
             connections: total(&|core| &core.connections),
             turned_away: total(&|core| &core.turned_away),
             handshakes_failed: total(&|core| &core.handshakes_failed),
+            held_back: total(&|core| &core.held_back),
             answers: answers.filter(|(_, count)| *count > 0).collect(),
         }
     }
@@ -104,8 +113,9 @@ mod tests {
         cores[1].answered(StatusCode::NOT_FOUND);
         cores[0].turned_away();
         cores[1].handshake_failed();
+        cores[0].held_back();
         let answers = vec![(200, 2), (404, 1)];
-        let sum = TrafficSum { connections: 5, turned_away: 1, handshakes_failed: 1, answers };
+        let sum = TrafficSum { connections: 5, turned_away: 1, handshakes_failed: 1, held_back: 1, answers };
         assert_eq!((cores[0].sum(), cores[1].sum()), (sum.clone(), sum));
     }
 }

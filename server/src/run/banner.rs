@@ -30,7 +30,7 @@ pub fn credentials(first: &FirstStart) -> Option<String> {
         "New credentials, shown this once (kept in {}):\n  access key  {}\n  secret key  {}\n",
         path.display(),
         account.access_key,
-        account.secret_key
+        account.secret_key.as_str()
     ))
 }
 

@@ -9,22 +9,28 @@
 //! - No core leaves before all have closed: until then its ring and its tasks answer the others.
 
 use super::ServeError;
+use super::bell::Bell;
 use super::environment::CoreEnvironment;
 use super::keeper::Keeper;
+use super::live::Live;
+use super::options::{LiveOptions, MemoryPlan};
 use super::ring::drive;
-use super::shutdown::{ShutdownBarrier, ShutdownReceiver};
+use super::shutdown::ShutdownBarrier;
 use crate::access::Action;
 use crate::admin::{self, AdminListeners};
 use crate::auth::Authenticator;
 use crate::client::TrustedProxies;
 use crate::host::Websites;
-use crate::http::{Handler, HttpServer, Limits, RequestIds, Traffic, accept_until_stopped, drain};
+use crate::http::{
+    ConnectionCap, Handler, HttpServer, RequestIds, Start, Traffic, accept_until_stopped, drain,
+};
 use crate::identity::{Identity, Shared, Signer};
 use crate::s3::{Ownership, PART_BYTES_MIN, Requests, S3Service, S3Settings, StorageClasses};
+use crate::throttle::Throttle;
 use crate::tls::{CoreTls, Tls};
 use futures_util::future::{Either, select};
 use monoio::{FusionDriver, RuntimeBuilder};
-use ringbolt_engine::node::{Core, CoreSeed, LifecycleOptions, NodeMetrics, ScrubOptions};
+use ringbolt_engine::node::{Core, CoreSeed, NodeMetrics};
 use std::net::TcpListener;
 use std::pin::pin;
 use std::rc::Rc;
@@ -50,10 +56,8 @@ pub struct CoreStart {
     pub listener: TcpListener,
     /// The admin listeners, on one core only.
     pub admin: Option<AdminListeners>,
-    pub shutdown: ShutdownReceiver,
+    pub bells: CoreBells,
     pub barrier: Arc<ShutdownBarrier>,
-    /// Receives the message that all cores have closed.
-    pub barrier_receiver: ShutdownReceiver,
     /// Who there is, of which all cores have the same.
     pub shared: Arc<Shared>,
     /// Loads and keeps them, on one core only.
@@ -67,14 +71,28 @@ pub struct CoreStart {
     pub signature_v2: bool,
     pub storage_classes: StorageClasses,
     pub object_ownership: Ownership,
-    pub lifecycle: LifecycleOptions,
-    pub limits: Limits,
-    pub scrub: ScrubOptions,
+    pub live: Arc<Live>,
+    pub plan: MemoryPlan,
+    /// Counts the connections of all cores.
+    pub connections: ConnectionCap,
+    pub throttle: Arc<Throttle>,
+    /// How far the start of the node is.
+    pub start: Start,
     pub traffic: Traffic,
     pub requests: Requests,
     pub abort_uploads_after_ms: Option<u64>,
     /// Gets a message once this core's shards are open.
     pub opened: Sender<()>,
+}
+
+/// What a core is told from outside.
+pub struct CoreBells {
+    /// It has to stop.
+    pub stop: Bell,
+    /// All cores have closed.
+    pub all_closed: Bell,
+    /// Options have changed.
+    pub live: Bell,
 }
 
 impl Handler for S3Service {
@@ -88,6 +106,10 @@ impl Handler for S3Service {
 
     fn headers_beside<B>(&self, request: &http::Request<B>) -> Option<http::HeaderMap> {
         S3Service::headers_beside(self, request)
+    }
+
+    fn bucket_of<B>(&self, request: &http::Request<B>) -> Option<String> {
+        S3Service::bucket_of(self, request)
     }
 
     async fn metrics(&self) -> Option<NodeMetrics> {
@@ -152,10 +174,13 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let base = getrandom::u64().map_err(|error| ServeError::Random(error.to_string()))?;
     let before_large_send = Rc::new(move || driver.submit());
     let ids = RequestIds::new(base);
-    let server = HttpServer::new(start.limits, authenticator, ids, before_large_send, start.traffic);
-    let server = Rc::new(server.with_proxies(start.proxies).with_tls(start.tls.map(CoreTls::new)));
+    let live = start.live.get();
+    let limits = start.plan.limits(&live, &start.connections);
+    let server = HttpServer::new(limits, authenticator, ids, before_large_send, start.traffic);
+    let server = server.with_proxies(start.proxies).with_tls(start.tls.map(CoreTls::new));
+    let server = Rc::new(server.with_throttle(start.throttle).with_start(start.start));
     let accepting = monoio::spawn(accept_until_stopped(server.clone(), start.listener));
-    listen_for_stop(server.clone(), start.shutdown);
+    listen_for_stop(server.clone(), start.bells.stop);
     if let Some(listeners) = start.admin {
         serve_admin(server.clone(), listeners);
     }
@@ -203,8 +228,15 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let service = crate::s3::service(core.clone(), identity.clone(), settings);
     let first = server.handler.set(service).is_ok();
     debug_assert!(first, "the handler is set once");
-    core.start_scrub(start.scrub);
-    core.run_lifecycle(start.lifecycle);
+    core.start_scrub(live.scrub);
+    core.run_lifecycle(live.lifecycle);
+    let changes = Changes {
+        server: server.clone(),
+        core: core.clone(),
+        plan: start.plan,
+        connections: start.connections,
+    };
+    monoio::spawn(changes.follow(start.live, live, start.bells.live));
     // The receiver, which counts these messages and prints the banner, may have given up already.
     let _ = start.opened.send(());
 
@@ -213,7 +245,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     if start.keeper.is_some() {
         super::keeper::note_at_the_end(&identity, &core).await;
     }
-    close(&core, &start.barrier, start.barrier_receiver).await?;
+    close(&core, &start.barrier, start.bells.all_closed).await?;
     accepted.map_err(|source| ServeError::Runtime { source })
 }
 
@@ -251,9 +283,35 @@ fn anonymous_signer(_: &Identity) -> Option<Arc<Signer>> {
     None
 }
 
-fn listen_for_stop(server: Rc<HttpServer<S3Service>>, shutdown: ShutdownReceiver) {
+/// What a core changes when options have changed.
+struct Changes {
+    server: Rc<HttpServer<S3Service>>,
+    core: Core,
+    plan: MemoryPlan,
+    connections: ConnectionCap,
+}
+
+impl Changes {
+    /// Takes over what changes, for the rest of the core's life.
+    async fn follow(self, live: Arc<Live>, mut now: LiveOptions, bell: Bell) {
+        let Ok(mut bell) = bell.listen() else { return };
+        while !self.server.shutdown.is_requested() && matches!(bell.rung().await, Ok(true)) {
+            let next = live.get();
+            self.server.set_limits(self.plan.limits(&next, &self.connections));
+            if next.scrub != now.scrub {
+                self.core.start_scrub(next.scrub);
+            }
+            if next.lifecycle != now.lifecycle {
+                self.core.run_lifecycle(next.lifecycle);
+            }
+            now = next;
+        }
+    }
+}
+
+fn listen_for_stop(server: Rc<HttpServer<S3Service>>, stop: Bell) {
     monoio::spawn(async move {
-        if let Err(error) = shutdown.received().await {
+        if let Err(error) = stop.rung().await {
             tracing::error!(%error, "can not hear stop signals any more; stopping now");
         }
         server.shutdown.request();
@@ -276,16 +334,12 @@ async fn finish_requests(server: &HttpServer<S3Service>) {
     }
 }
 
-async fn close(
-    core: &Core,
-    barrier: &ShutdownBarrier,
-    all_closed: ShutdownReceiver,
-) -> Result<(), ServeError> {
+async fn close(core: &Core, barrier: &ShutdownBarrier, all_closed: Bell) -> Result<(), ServeError> {
     let close = async {
         let result = core.close().await;
         barrier.arrive();
         // An error means that nobody is left to send the message.
-        let _ = all_closed.received().await;
+        let _ = all_closed.rung().await;
         result.map_err(ServeError::Close)
     };
     monoio::time::timeout(CLOSE_TIME, close).await.unwrap_or(Err(ServeError::CloseTimeout(CLOSE_TIME)))

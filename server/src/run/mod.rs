@@ -2,37 +2,43 @@
 
 mod admin;
 mod banner;
+pub(crate) mod bell;
 mod core;
 mod drives;
 mod environment;
 mod keeper;
+mod live;
 mod options;
 mod ring;
-pub(crate) mod shutdown;
+mod shutdown;
 mod signals;
 mod tls;
 
 pub use self::drives::{format_with_progress, human_size};
-pub use self::options::{MemoryPlan, ServeOptions, TlsSource};
+pub use self::options::{LiveOptions, MemoryPlan, ReadAgain, Reader, ServeOptions, TlsSource};
 pub use crate::network::Network;
 pub use crate::s3::{Ownership, StorageClasses};
+pub use crate::throttle::{PerSecond, ThrottleLimits};
 pub use crate::tls::{CertificateFiles, ClientCertificates};
 
 use self::admin::Admin;
 use self::banner::{credentials, ready};
-use self::core::{CoreStart, run_core};
+use self::bell::{Bells, bells};
+use self::core::{CoreBells, CoreStart, run_core};
 use self::drives::prepare_drives;
 use self::keeper::Keeper;
-use self::shutdown::{ShutdownBarrier, ShutdownSender, shutdown_channel};
-use self::signals::handle_signals;
-use self::tls::load_tls;
+use self::live::Live;
+use self::shutdown::ShutdownBarrier;
+use self::signals::{Reloads, handle_signals};
+use self::tls::{check_tls, load_tls};
 use crate::admin::{AdminSocket, AdminSocketError};
 use crate::auth::{AccountError, Accounts};
 use crate::client::TrustedProxies;
 use crate::host::Websites;
-use crate::http::{ConnectionCap, ListenError, Traffic, bind};
+use crate::http::{ConnectionCap, ListenError, Start, Traffic, bind};
 use crate::identity::{Directory, Shared, TakeOverError};
 use crate::s3::Requests;
+use crate::throttle::Throttle;
 use crate::tls::TlsSetupError;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::{FormatError, NodeOptions, NodePlan, OpenError};
@@ -40,6 +46,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
@@ -99,16 +106,31 @@ pub enum ServeError {
     Panicked,
 }
 
-/// Runs a server until SIGTERM or SIGINT. Fails if it can not start, or can not close its drives
-/// cleanly.
-pub fn run(options: ServeOptions) -> Result<(), ServeError> {
+/// Looks at what can be known to be wrong before a server starts. Nothing is made or changed.
+///
+/// # Errors
+/// Fails as [`run`] would.
+pub fn check(options: &ServeOptions) -> Result<(), ServeError> {
+    check_options(options)?;
+    check_tls(options).map_err(ServeError::from)
+}
+
+/// Returns the CPUs to run on, if the options agree with each other and with the machine.
+fn check_options(options: &ServeOptions) -> Result<Vec<usize>, ServeError> {
     let cpus = choose_cpus(&options.cores)?;
     if options.proxy_protocol && options.trusted_proxies.is_empty() {
         return Err(ServeError::NoTrustedProxy);
     }
+    check_memory(options.memory_bytes, cpus.len())?;
+    Ok(cpus)
+}
+
+/// Runs a server until SIGTERM or SIGINT. SIGHUP has it read its certificates again, and by `reader` its
+/// configuration. Fails if it can not start, or can not close its drives cleanly.
+pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeError> {
+    let cpus = check_options(&options)?;
     let websites = Websites::new(&options.website_domains, &options.website_hosts);
     let proxies = TrustedProxies::new(options.trusted_proxies.clone(), options.proxy_protocol);
-    check_memory(options.memory_bytes, cpus.len())?;
     make_data_dir(&options.data_dir)?;
     let (accounts, first_start) = Accounts::load_or_create(&options.data_dir, options.root.clone())?;
     let shared = Shared::new(Directory::of_root(&accounts.root));
@@ -149,27 +171,30 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
     if !options.core_dumps {
         forbid_core_dumps();
     }
-    let (sender, receivers) = shutdown_channel(cpus.len()).map_err(ServeError::Thread)?;
-    let (barrier, barrier_receivers) = ShutdownBarrier::new(cpus.len()).map_err(ServeError::Thread)?;
-    handle_signals(sender.clone(), offered.each()).map_err(ServeError::Thread)?;
+    let (stop, stop_bells) = bells(cpus.len()).map_err(ServeError::Thread)?;
+    let (barrier, all_closed_bells) = ShutdownBarrier::new(cpus.len()).map_err(ServeError::Thread)?;
+    let (change, live_bells) = bells(cpus.len()).map_err(ServeError::Thread)?;
+    let live = Arc::new(Live::new(options.live.clone(), change));
+    let reloads = Reloads { tls: offered.each(), reader, live: live.clone() };
+    handle_signals(stop.clone(), reloads).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
     let connections = ConnectionCap::new(plan.connections);
+    let throttle = Arc::new(Throttle::default());
+    let start = seeds.first().map(|seed| Start::new(seed.opening())).ok_or(OpenError::NoDrives)?;
     let mut threads = Vec::new();
-    let receivers = receivers
-        .into_iter()
-        .zip(barrier_receivers)
-        .zip(Traffic::of_cores(cpus.len()).into_iter().zip(Requests::of_cores(cpus.len())));
-    for (((seed, listener), ((shutdown, barrier_receiver), (traffic, requests))), &cpu) in
-        seeds.into_iter().zip(listeners).zip(receivers).zip(&cpus)
+    let all_bells = stop_bells.into_iter().zip(all_closed_bells).zip(live_bells);
+    let all_bells = all_bells.map(|((stop, all_closed), live)| CoreBells { stop, all_closed, live });
+    let counts = Traffic::of_cores(cpus.len()).into_iter().zip(Requests::of_cores(cpus.len()));
+    for (((seed, listener), (bells, (traffic, requests))), &cpu) in
+        seeds.into_iter().zip(listeners).zip(all_bells.zip(counts)).zip(&cpus)
     {
-        let start = CoreStart {
+        let core_start = CoreStart {
             cpu,
             seed,
             listener,
             admin: admin_listeners.take(),
-            shutdown,
+            bells,
             barrier: barrier.clone(),
-            barrier_receiver,
             shared: shared.clone(),
             keeper: keeper.take(),
             region: options.region.clone(),
@@ -180,15 +205,17 @@ pub fn run(options: ServeOptions) -> Result<(), ServeError> {
             signature_v2: options.signature_v2,
             storage_classes: options.storage_classes,
             object_ownership: options.object_ownership,
-            lifecycle: options.lifecycle,
-            limits: plan.limits(options.slow_request, options.wrong_keys_free, connections.clone()),
-            scrub: options.scrub,
+            live: live.clone(),
+            plan,
+            connections: connections.clone(),
+            throttle: throttle.clone(),
+            start: start.clone(),
             traffic,
             requests,
             abort_uploads_after_ms: options.abort_uploads_after_ms,
             opened: opened.clone(),
         };
-        threads.push(spawn_core(start, sender.clone())?);
+        threads.push(spawn_core(core_start, stop.clone())?);
     }
     drop(opened);
     // Fewer messages than cores: one of them failed, and `join_all` says why.
@@ -216,19 +243,16 @@ fn forbid_core_dumps() {
 
 /// Starts the thread of a core. A core that ends, for whatever reason, takes the others with it:
 /// together they are one node.
-fn spawn_core(
-    start: CoreStart,
-    shutdown: ShutdownSender,
-) -> Result<JoinHandle<Result<(), ServeError>>, ServeError> {
-    struct ShutdownWhenDropped(ShutdownSender);
-    impl Drop for ShutdownWhenDropped {
+fn spawn_core(start: CoreStart, stop: Bells) -> Result<JoinHandle<Result<(), ServeError>>, ServeError> {
+    struct StopWhenDropped(Bells);
+    impl Drop for StopWhenDropped {
         fn drop(&mut self) {
-            self.0.send();
+            self.0.ring();
         }
     }
     let name = format!("core-{}", start.cpu);
     let work = move || {
-        let _shutdown = ShutdownWhenDropped(shutdown);
+        let _stop = StopWhenDropped(stop);
         run_core(start)
     };
     std::thread::Builder::new().name(name).spawn(work).map_err(ServeError::Thread)

@@ -4,6 +4,7 @@ use crate::auth::RootCredentials;
 use crate::http::{CONNECTION_BYTES_MAX, ConnectionCap, Limits, TLS_BYTES_MAX};
 use crate::network::Network;
 use crate::s3::{Ownership, StorageClasses};
+use crate::throttle::ThrottleLimits;
 use crate::tls::{CertificateFiles, ClientCertificates};
 use ringbolt_engine::node::memory::{self, MemoryShares};
 use ringbolt_engine::node::{LifecycleOptions, ScrubOptions};
@@ -57,11 +58,8 @@ pub struct ServeOptions {
     /// How far the wall clock may step ahead and still end retentions, in milliseconds.
     pub clock_step_max_ms: u64,
     pub register_buffers: bool,
-    pub slow_request: Duration,
-    /// Wrong keys of an address within a minute that are answered at once; 0 for all.
-    pub wrong_keys_free: u32,
-    pub scrub: ScrubOptions,
-    pub lifecycle: LifecycleOptions,
+    /// What can change while the server runs.
+    pub live: LiveOptions,
     /// The age in milliseconds at which an upload that nobody completes is aborted. None keeps
     /// them.
     pub abort_uploads_after_ms: Option<u64>,
@@ -71,6 +69,37 @@ pub struct ServeOptions {
     /// Lets a crash leave a core dump, which holds what the memory holds: keys and data of clients.
     pub core_dumps: bool,
 }
+
+/// The options that can change while the server runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveOptions {
+    pub slow_request: Duration,
+    /// Wrong keys of an address within a minute that are answered at once; 0 for all.
+    pub wrong_keys_free: u32,
+    /// How long the head of a request may take to arrive, and how long an idle connection is kept.
+    pub head_time: Duration,
+    /// How long a client may send nothing of a body, or take nothing of an answer.
+    pub body_time: Duration,
+    /// The most open connections. None: as many as memory and descriptors allow.
+    pub connections: Option<usize>,
+    /// The most open connections of one address. None: three quarters of all.
+    pub connections_per_address: Option<u32>,
+    pub throttle: ThrottleLimits,
+    pub scrub: ScrubOptions,
+    pub lifecycle: LifecycleOptions,
+}
+
+/// What was read again while the server runs.
+pub struct ReadAgain {
+    pub live: LiveOptions,
+    /// The names of all settings that are others than before.
+    pub changed: Vec<String>,
+    /// Those of them that a server takes over only when it starts.
+    pub need_restart: Vec<String>,
+}
+
+/// Reads the configuration again. It fails with what is wrong.
+pub type Reader = Box<dyn FnMut() -> Result<ReadAgain, String> + Send>;
 
 /// Where the certificates of TLS come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,15 +166,26 @@ impl MemoryPlan {
 
     /// Returns the limits of one core. Its connections count in `connections`, with those of the
     /// others.
-    pub fn limits(&self, slow_request: Duration, wrong_keys_free: u32, connections: ConnectionCap) -> Limits {
+    pub fn limits(&self, live: &LiveOptions, connections: &ConnectionCap) -> Limits {
+        let most = live.connections.map_or(self.connections, |most| most.min(self.connections));
         Limits {
-            wrong_keys_free,
-            connections,
+            connections: connections.with_max(most),
+            connections_per_address: Some(live.connections_per_address.unwrap_or(share_of_one(most))),
+            throttle: live.throttle,
             request_bytes_max: self.request_bytes_per_core,
-            slow_request,
+            header_time: live.head_time,
+            body_stall: live.body_time,
+            send_stall: live.body_time,
+            slow_request: live.slow_request,
+            wrong_keys_free: live.wrong_keys_free,
             ..Limits::default()
         }
     }
+}
+
+/// Returns how many of `most` connections one address may have, so that others have some too.
+fn share_of_one(most: usize) -> u32 {
+    u32::try_from(most - most / 4).unwrap_or(u32::MAX)
 }
 
 /// Returns the most memory that an open connection takes, in bytes.

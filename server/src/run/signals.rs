@@ -1,21 +1,31 @@
 //! Signals: the first SIGTERM or SIGINT stops gracefully, and the second at once. SIGHUP reads again what
 //! can change while the server runs.
 
-use super::shutdown::ShutdownSender;
+use super::bell::Bells;
+use super::live::Live;
+use super::options::{ReadAgain, Reader};
 use crate::tls::Tls;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::Arc;
 
+/// What SIGHUP reads again.
+pub struct Reloads {
+    pub tls: Vec<Arc<Tls>>,
+    /// Reads the configuration. None: there is none that could be read again.
+    pub reader: Option<Reader>,
+    pub live: Arc<Live>,
+}
+
 /// Handles signals on a thread of their own, for the rest of the process's life.
-pub fn handle_signals(shutdown: ShutdownSender, tls: Vec<Arc<Tls>>) -> io::Result<()> {
+pub fn handle_signals(stop: Bells, mut reloads: Reloads) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut first = true;
         for signal in signals.forever() {
             if signal == SIGHUP {
-                reload(&tls);
+                reloads.reload();
                 continue;
             }
             if !first {
@@ -24,25 +34,48 @@ pub fn handle_signals(shutdown: ShutdownSender, tls: Vec<Arc<Tls>>) -> io::Resul
             }
             tracing::info!(signal, "stopping: finishing what runs; a second signal leaves at once");
             first = false;
-            shutdown.send();
+            stop.ring();
         }
     })?;
     Ok(())
 }
 
-/// Reads again what can change.
-fn reload(all: &[Arc<Tls>]) {
-    let Some(first) = all.first() else {
-        tracing::info!("SIGHUP: there are no certificates to be read again; everything else needs a restart");
-        return;
-    };
-    match all.iter().try_for_each(|tls| tls.reload()) {
-        Ok(()) => {
-            tracing::info!("SIGHUP: certificates were read again; everything else needs a restart");
-            super::tls::tell_of_certificates(first);
+impl Reloads {
+    /// Reads again what can change.
+    fn reload(&mut self) {
+        match self.tls.iter().try_for_each(|tls| tls.reload()) {
+            Ok(()) => {
+                if let Some(first) = self.tls.first() {
+                    tracing::info!("SIGHUP: certificates were read again");
+                    super::tls::tell_of_certificates(first);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "SIGHUP: certificates can not be read, so the server goes on with its own");
+            }
         }
-        Err(error) => {
-            tracing::error!(%error, "SIGHUP: certificates can not be read, so the server goes on with those it has");
+        let Some(reader) = &mut self.reader else { return };
+        match reader() {
+            Ok(ReadAgain { changed, .. }) if changed.is_empty() => {
+                tracing::info!("SIGHUP: the configuration is as it was");
+            }
+            Ok(ReadAgain { live, changed, need_restart }) => {
+                self.live.set(live);
+                let taken: Vec<&String> =
+                    changed.iter().filter(|name| !need_restart.contains(name)).collect();
+                if !taken.is_empty() {
+                    tracing::info!(changed = ?taken, "SIGHUP: the configuration was read again");
+                }
+                if !need_restart.is_empty() {
+                    tracing::warn!(changed = ?need_restart, "SIGHUP: these settings need a restart to count");
+                }
+            }
+            Err(error) => {
+                tracing::error!(
+                    error,
+                    "SIGHUP: the configuration can not be used, so the server goes on as it is"
+                );
+            }
         }
     }
 }

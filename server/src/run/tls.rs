@@ -43,6 +43,20 @@ pub fn load_tls(options: &ServeOptions) -> Result<Offered, TlsSetupError> {
     Ok(Offered { tls: Some(tls), admin_tls })
 }
 
+/// Looks whether the certificates can be read. One that the server makes itself is not made yet.
+///
+/// # Errors
+/// Fails with what is wrong.
+pub fn check_tls(options: &ServeOptions) -> Result<(), TlsSetupError> {
+    match &options.tls {
+        Some(TlsSource { files, clients }) if !files.is_empty() => {
+            let source = CertificateSource::Files(files.clone());
+            Tls::load(TlsOptions { source, clients: clients.clone() }).map(|_| ())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Returns the hosts that clients of a server on trial may write.
 fn hosts(options: &ServeOptions) -> Vec<String> {
     let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];

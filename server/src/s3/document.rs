@@ -370,7 +370,7 @@ mod tests {
     fn context(known: bool) -> RequestContext {
         let account = crate::auth::Account {
             access_key: "a".to_owned(),
-            secret_key: "s".to_owned(),
+            secret_key: "s".to_owned().into(),
             canonical_id: "1".to_owned(),
             display_name: String::new(),
             email: String::new(),

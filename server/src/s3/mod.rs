@@ -196,6 +196,13 @@ impl S3Service {
         cors::headers_for(&bucket, request.method(), headers)
     }
 
+    /// Returns the bucket that a request is for, by its host or its path.
+    pub fn bucket_of<B>(&self, request: &http::Request<B>) -> Option<String> {
+        let headers = request.headers();
+        let by_target = || Target::parse(request.uri(), headers, self.server.domains.as_ref()).ok()?.bucket;
+        self.server.site_of(headers).or_else(by_target)
+    }
+
     /// Returns the engine's core that the service works with.
     pub fn core(&self) -> &Core {
         &self.server.core

@@ -14,4 +14,5 @@ pub mod number;
 pub mod process;
 pub mod random;
 pub mod s3;
+pub mod text;
 pub mod units;

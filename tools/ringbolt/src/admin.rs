@@ -49,7 +49,9 @@ pub enum AdminError {
     Tls { authority: String, problem: String },
     #[error("--admin {url:?} is no address of a server; write for example http://127.0.0.1:9001")]
     Url { url: String },
-    #[error("--admin needs the root key: set RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY")]
+    #[error(
+        "--admin needs the root key: name a file with --secret-file, or set RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY"
+    )]
     NoKeys,
     #[error(transparent)]
     Keys(#[from] AccountError),
@@ -80,7 +82,8 @@ pub struct Client(Place);
 
 impl Client {
     /// Makes the client of the server whose data directory is `data`, or, if `admin` is given, of the one at that
-    /// address, whose certificate is checked by `authorities` if it speaks TLS, or by what the system trusts.
+    /// address, whose certificate is checked by `authorities` if it speaks TLS, or by what the system trusts. The root
+    /// key for it is in `secret_file`, or in the environment.
     ///
     /// # Errors
     /// Fails when the address is none, when there are no such authorities, or when there is no root key for it.
@@ -88,6 +91,7 @@ impl Client {
         data: &Path,
         admin: Option<&str>,
         authorities: Option<&Path>,
+        secret_file: Option<&Path>,
         region: &str,
     ) -> Result<Self, AdminError> {
         let Some(url) = admin else { return Ok(Self(Place::Socket(data.to_owned()))) };
@@ -95,10 +99,10 @@ impl Client {
             authority_of(url).ok_or_else(|| AdminError::Url { url: url.to_owned() })?;
         let refused = |problem| AdminError::Tls { authority: authority.clone(), problem };
         let tls = is_secure.then(|| tls::trusting(authorities)).transpose().map_err(refused)?;
-        let root = RootCredentials::from_environment()?.ok_or(AdminError::NoKeys)?;
+        let root = RootCredentials::find(secret_file)?.ok_or(AdminError::NoKeys)?;
         let credentials = Credentials {
             access_key: root.access_key,
-            secret_key: root.secret_key,
+            secret_key: root.secret_key.to_string(),
             region: region.to_owned(),
         };
         Ok(Self(Place::Address { authority, tls, credentials }))
@@ -251,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_data_directory_without_a_server_says_what_to_do() {
-        let client = Client::new(Path::new("nowhere"), None, None, "us-east-1").unwrap();
+        let client = Client::new(Path::new("nowhere"), None, None, None, "us-east-1").unwrap();
         let error = client.ask("GET", "buckets", None).unwrap_err().to_string();
         assert!(
             error.contains("nowhere/admin.sock") && error.contains("ringbolt serve --data nowhere"),

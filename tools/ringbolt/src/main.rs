@@ -10,8 +10,7 @@ mod disk;
 mod log;
 mod tls;
 
-use clap::Parser;
-use cli::{Cli, execute};
+use cli::{config, execute};
 use std::process::ExitCode;
 
 /// A request makes some forty short-lived allocations: docs/decisions/0003-plain-get.md has what this saves.
@@ -20,7 +19,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // clap itself ends with 2 when it does not understand the command line.
-    match execute(Cli::parse()) {
+    match config::parse_line().map_err(Into::into).and_then(execute) {
         Ok(status) => status,
         Err(error) => {
             eprintln!("ringbolt: {error}");

@@ -52,9 +52,12 @@ impl Default for LifecycleOptions {
 
 impl Core {
     /// Starts doing what the lifecycle rules of buckets ask for, in this core's shards, while the
-    /// node is open. It is called on every core, once, with the same options.
+    /// node is open. It is called on every core with the same options. Called again, what runs ends at
+    /// its next step, and its pass is begun anew.
     pub fn run_lifecycle(&self, options: LifecycleOptions) {
         let core = self.state();
+        let run = core.lifecycle_run.get() + 1;
+        core.lifecycle_run.set(run);
         core.lifecycle_day_ms.set(options.day_ms.max(1));
         if options.operations_per_second == 0 {
             return;
@@ -63,6 +66,7 @@ impl Core {
             let runner = Runner {
                 core: Rc::downgrade(core),
                 shard: shard.id,
+                run,
                 options: LifecycleOptions { day_ms: options.day_ms.max(1), ..options },
                 last: None,
                 pass: None,
@@ -84,6 +88,8 @@ type Ruled = Vec<(BucketId, Versioning, Arc<LifecycleRules>)>;
 struct Runner {
     core: Weak<CoreState>,
     shard: u16,
+    /// Number of this runner among those of the core; it ends when there is a later one.
+    run: u64,
     options: LifecycleOptions,
     /// The last pass that ended.
     last: Option<Last>,
@@ -120,12 +126,17 @@ impl Runner {
     async fn run(mut self) {
         // No reference to the core is held between two steps, so the runner does not keep a closed node
         // alive for long.
-        while let Some(core) = self.core.upgrade().filter(|core| !core.closing.get()) {
+        while let Some(core) = self.core.upgrade().filter(|core| !self.is_over(core)) {
             let wait_ms = self.step(&core).await;
             let sleep = core.environment.sleep(wait_ms.min(SLEEP_MS_MAX));
             drop(core);
             sleep.await;
         }
+    }
+
+    /// Returns whether the node closes, or another runner has begun.
+    fn is_over(&self, core: &CoreState) -> bool {
+        core.closing.get() || core.lifecycle_run.get() != self.run
     }
 
     /// Does a little work, and returns how long to sleep, milliseconds.
@@ -270,7 +281,7 @@ impl Runner {
         let due =
             DueVersion { bucket: bucket.id, key, generation, newer, action, metadata_change, attributes };
         let _permit = core.permit(bucket.id).await?;
-        if core.closing.get() {
+        if self.is_over(core) {
             return Err(EngineError::ShuttingDown);
         }
         let done = shard.carry_out(due, clock.day_ms).await?;
@@ -343,11 +354,11 @@ impl Runner {
             }
         }
         let wait_ms = self.debt_us / 1000;
-        if wait_ms > 0 && !core.closing.get() {
+        if wait_ms > 0 && !self.is_over(core) {
             self.debt_us %= 1000;
             core.environment.sleep(wait_ms).await;
         }
-        !core.closing.get() && !shard.log.has_failed()
+        !self.is_over(core) && !shard.log.has_failed()
     }
 
     /// Notes that operations were done, for which time must pass.

@@ -40,7 +40,7 @@ impl Body for Pieces {
 fn authenticator() -> Authenticator {
     let account = Account {
         access_key: "AKIAIOSFODNN7EXAMPLE".into(),
-        secret_key: SECRET.into(),
+        secret_key: SECRET.to_owned().into(),
         canonical_id: "1".into(),
         display_name: String::new(),
         email: String::new(),

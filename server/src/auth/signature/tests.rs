@@ -12,7 +12,7 @@ const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b785
 pub fn example_identity() -> Rc<Identity> {
     Identity::fixed(Directory::of_root(&Account {
         access_key: "AKIAIOSFODNN7EXAMPLE".into(),
-        secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(),
+        secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned().into(),
         canonical_id: "1".into(),
         display_name: "example".into(),
         email: String::new(),

@@ -7,7 +7,7 @@ const ROOT: &str = "1";
 fn root() -> Account {
     Account {
         access_key: "ROOTKEY".to_owned(),
-        secret_key: "the root's secret".to_owned(),
+        secret_key: "the root's secret".to_owned().into(),
         canonical_id: ROOT.to_owned(),
         display_name: "main".to_owned(),
         email: String::new(),

@@ -113,7 +113,7 @@ mod tests {
     fn directory() -> Directory {
         Directory::of_root(&Account {
             access_key: "AK".to_owned(),
-            secret_key: "secret".to_owned(),
+            secret_key: "secret".to_owned().into(),
             canonical_id: "id".to_owned(),
             display_name: String::new(),
             email: String::new(),

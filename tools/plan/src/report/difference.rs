@@ -24,7 +24,7 @@ pub fn text(difference: &Difference) -> String {
         amount(live.seconds),
         difference.month
     );
-    let mut table = Table::new(super::table::plain(&title), &columns);
+    let mut table = Table::new(ringbolt_tool_common::text::plain(&title), &columns);
     for line in &difference.lines {
         let live = or_nothing(line.live.map(|live| value(line, live)));
         let relative = or_nothing(line.relative().map(|relative| format!("{:+.1}%", relative * 100.0)));

@@ -1,8 +1,9 @@
 //! This module shows what a scan found, as text.
 
-use super::table::{Table, plain};
+use super::table::Table;
 use super::words::{amount, binary_bytes, bytes, percent};
 use crate::scan::file::ScannedSizes;
+use ringbolt_tool_common::text::plain;
 
 /// Sizes are shown at these quantiles of the objects.
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];

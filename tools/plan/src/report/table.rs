@@ -5,6 +5,7 @@
 
 use super::words::NOTHING;
 use ringbolt_tool_common::html::{escaped, shortened};
+use ringbolt_tool_common::text::{plain, wrapped};
 use std::fmt::Write;
 
 /// This is the number of characters of a line of text.
@@ -191,35 +192,6 @@ fn class_of(column: &Column) -> &'static str {
     }
 }
 
-/// Replaces control characters, so that a name in a file cannot move a cursor.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
-}
-
-/// Returns lines of at most `width` characters, broken at blanks where there are any.
-pub fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in plain(text).split_whitespace() {
-        let mut word = word.to_owned();
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(std::mem::take(&mut line));
-        }
-        while word.chars().count() > width {
-            lines.push(word.chars().take(width).collect());
-            word = word.chars().skip(width).collect();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line += &word;
-    }
-    if !line.is_empty() || lines.is_empty() {
-        lines.push(line);
-    }
-    lines
-}
-
 /// Returns the value, or [`NOTHING`].
 pub fn or_nothing(value: Option<String>) -> String {
     value.unwrap_or_else(|| NOTHING.to_owned())
@@ -262,12 +234,5 @@ mod tests {
         assert!(!table.text().contains('\u{1b}'));
         assert!(!table.html().contains("<b>") && !table.html().contains('\u{1b}'));
         assert!(table.text().lines().all(|line| line.chars().count() <= WIDTH));
-    }
-
-    #[test]
-    fn text_is_wrapped_at_blanks() {
-        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrapped("abcdefghij kl", 4), ["abcd", "efgh", "ij", "kl"]);
-        assert_eq!(wrapped("", 4), [""]);
     }
 }

@@ -1,9 +1,10 @@
 //! This module shows a plan as text for a terminal: answers first, tables below.
 
-use super::table::{WIDTH, plain, wrapped};
+use super::table::WIDTH;
 use super::{answers, sections, words};
 use crate::month::Month;
 use crate::result::Plan;
+use ringbolt_tool_common::text::{plain, wrapped};
 
 /// Returns the default report. The month `at` is shown in as much detail as the first and the last.
 pub fn text(plan: &Plan, at: Option<Month>) -> String {

@@ -18,6 +18,13 @@ pub fn parse_duration_ms(text: &str) -> Result<u64, String> {
     number.checked_mul(unit_ms).ok_or_else(|| format!("{text:?} is too long"))
 }
 
+/// Milliseconds to wait for somebody, from one second to a day.
+pub fn parse_time_out_ms(text: &str) -> Result<u64, String> {
+    let time = parse_duration_ms(text)?;
+    let range = 1000..=24 * 60 * 60 * 1000;
+    range.contains(&time).then_some(time).ok_or_else(|| format!("{text:?} is not from 1s to 1d"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,6 +34,7 @@ mod tests {
         assert_eq!(parse_duration_ms("14d"), Ok(14 * 86_400_000));
         assert_eq!(parse_duration_ms("90"), Ok(90_000));
         assert_eq!(parse_duration_ms("30min"), Ok(1_800_000));
+        assert_eq!((parse_time_out_ms("10s"), parse_time_out_ms("0").is_err()), (Ok(10_000), true));
         for wrong in ["", "d", "3weeks", "-1s", "99999999999999999999d", "999999999999999999d"] {
             assert!(parse_duration_ms(wrong).is_err(), "{wrong}");
         }

@@ -1,10 +1,11 @@
 //! The commands of `ringbolt`: flags in, text out.
 //!
 //! Invariant: every flag has an environment variable of the same name with `RINGBOLT_` before it, except for those of
-//! `bench` and `plan`; secrets are taken from the environment only, as a command line can be seen by all.
+//! `bench` and `plan`; secrets are taken from files or the environment, as a command line can be seen by all.
 
 mod bucket;
 mod clock;
+pub mod config;
 mod duration;
 mod identity;
 mod lifecycle;
@@ -13,10 +14,13 @@ mod size;
 
 use self::bucket::BucketArgs;
 use self::clock::ClockArgs;
-use self::duration::parse_duration_ms;
+use self::config::{Again, ConfigArgs, ConfigError, Settings};
+use self::duration::{parse_duration_ms, parse_time_out_ms};
 use self::identity::{AccountArgs, GroupArgs, IdentityCliError, KeyArgs, PolicyArgs, UserArgs};
 use self::lifecycle::{LifecycleArgs, LifecycleError};
-use self::size::{CpuList, parse_cpus, parse_size, parse_size_or_off};
+use self::size::{
+    CountOrOff, CpuList, parse_count, parse_count_or_off, parse_cpus, parse_size, parse_size_or_off,
+};
 use crate::admin::AdminError;
 use crate::disk::check::{self, CheckArgs};
 use crate::log::WithRequest;
@@ -25,8 +29,8 @@ use ringbolt_engine::node::{InspectReport, LifecycleOptions, ScrubOptions, inspe
 use ringbolt_plan::cli::PlanArgs;
 use ringbolt_server::auth::RootCredentials;
 use ringbolt_server::run::{
-    CertificateFiles, ClientCertificates, Network, Ownership, ServeError, ServeOptions, StorageClasses,
-    TlsSource, format_with_progress, human_size, run,
+    CertificateFiles, ClientCertificates, LiveOptions, Network, Ownership, PerSecond, ReadAgain, ServeError,
+    ServeOptions, StorageClasses, ThrottleLimits, TlsSource, format_with_progress, human_size, run,
 };
 use ringbolt_torture::TortureArgs;
 use std::ffi::OsString;
@@ -35,6 +39,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use tracing_subscriber::EnvFilter;
 
 const LOG_DEFAULT: &str = "info";
 
@@ -91,6 +96,7 @@ enum Switch {
 #[derive(Subcommand)]
 enum Command {
     Serve(Box<ServeArgs>),
+    Config(ConfigArgs),
     Format(FormatArgs),
     Inspect(InspectArgs),
     Check(CheckArgs),
@@ -130,6 +136,13 @@ The root's key is in users.toml in the data directory (mode 0600); `ringbolt use
 of node.key, under which the secrets of access keys are sealed, in a safe place. A second server on one machine needs
 a --data, a --listen and an --admin-listen of its own.")]
 struct ServeArgs {
+    /// Read flags from this file of TOML; `ringbolt config show --defaults` writes one with all of them
+    #[arg(long, env = "RINGBOLT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Take the root's keys from this file: a line RINGBOLT_ACCESS_KEY=… and one RINGBOLT_SECRET_KEY=… [default: the
+    /// credential ringbolt-secrets of systemd, then the environment, then users.toml in the data directory]
+    #[arg(long, env = "RINGBOLT_SECRET_FILE", value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     /// Directory of the credentials and, without --drive, of the drive file
     #[arg(long, env = "RINGBOLT_DATA", default_value = "./ringbolt-data", value_name = "DIR")]
     data: PathBuf,
@@ -198,27 +211,21 @@ struct ServeArgs {
     proxy_protocol: Switch,
     /// Speak HTTPS with a certificate that the server makes itself and keeps in the data directory, for a trial;
     /// clients have to be told to trust tls-self-signed.crt there
-    #[arg(long, env = "RINGBOLT_TLS", value_enum, conflicts_with = "tls_cert")]
+    #[arg(long, env = "RINGBOLT_TLS", value_enum)]
     tls: Option<TlsKind>,
     /// Speak HTTPS with this certificate: a file of PEM with those between it and its authority; repeat it for others,
     /// of which each client gets the one for the host that it asks for. SIGHUP reads all of them again
-    #[arg(long, env = "RINGBOLT_TLS_CERT", value_name = "FILE", value_delimiter = ',', requires = "tls_key")]
+    #[arg(long, env = "RINGBOLT_TLS_CERT", value_name = "FILE", value_delimiter = ',')]
     tls_cert: Vec<PathBuf>,
     /// The private key of each --tls-cert, in the same order: a file of PEM
-    #[arg(long, env = "RINGBOLT_TLS_KEY", value_name = "FILE", value_delimiter = ',', requires = "tls_cert")]
+    #[arg(long, env = "RINGBOLT_TLS_KEY", value_name = "FILE", value_delimiter = ',')]
     tls_key: Vec<PathBuf>,
     /// Ask clients for certificates that one of these authorities signed: a file of PEM
     #[arg(long, env = "RINGBOLT_TLS_CLIENT_CA", value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
-    /// Whether a client without a certificate is refused, where --tls-client-ca asks for one
-    #[arg(
-        long,
-        env = "RINGBOLT_TLS_CLIENT_CERT",
-        value_enum,
-        default_value = "required",
-        requires = "tls_client_ca"
-    )]
-    tls_client_cert: ClientCertificate,
+    /// Whether a client without a certificate is refused, where --tls-client-ca asks for one [default: required]
+    #[arg(long, env = "RINGBOLT_TLS_CLIENT_CERT", value_enum)]
+    tls_client_cert: Option<ClientCertificate>,
     /// Whether the admin address speaks HTTPS too, where clients do
     #[arg(long, env = "RINGBOLT_ADMIN_TLS", value_enum, default_value = "on")]
     admin_tls: Switch,
@@ -252,6 +259,64 @@ struct ServeArgs {
     /// longer the more there is; 0: none waits
     #[arg(long, env = "RINGBOLT_WRONG_KEYS_FREE", default_value_t = 30, value_name = "NUMBER")]
     wrong_keys_free: u32,
+    /// How long the head of a request may take to arrive; a connection without requests is closed after it too
+    #[arg(
+        long,
+        env = "RINGBOLT_HEAD_TIMEOUT",
+        default_value = "60s",
+        value_parser = parse_time_out_ms,
+        value_name = "DURATION"
+    )]
+    head_timeout: u64,
+    /// How long a client may send nothing of a body, or take nothing of an answer, or less than 16 KiB of either
+    #[arg(
+        long,
+        env = "RINGBOLT_BODY_TIMEOUT",
+        default_value = "60s",
+        value_parser = parse_time_out_ms,
+        value_name = "DURATION"
+    )]
+    body_timeout: u64,
+    /// Most open connections; others get 503 SlowDown [default: as many as memory and open files allow]
+    #[arg(long, env = "RINGBOLT_CONNECTIONS", value_parser = parse_count, value_name = "NUMBER")]
+    connections: Option<u32>,
+    /// Most open connections of one address, or of one /64 network of IPv6, but for trusted proxies; or off [default:
+    /// three quarters of all]
+    #[arg(
+        long,
+        env = "RINGBOLT_CONNECTIONS_PER_ADDRESS",
+        value_parser = parse_count_or_off,
+        value_name = "NUMBER"
+    )]
+    connections_per_address: Option<CountOrOff>,
+    /// Most requests a second of one access key, or of one address without a key; others get 503 SlowDown with
+    /// Retry-After [default: no limit]
+    #[arg(
+        long,
+        env = "RINGBOLT_KEY_REQUESTS",
+        value_parser = clap::value_parser!(u64).range(1..),
+        value_name = "NUMBER"
+    )]
+    key_requests: Option<u64>,
+    /// Bytes a second that one access key moves at most, in and out together: bodies are slowed down, and requests
+    /// refused when the key is two seconds ahead [default: no limit]
+    #[arg(long, env = "RINGBOLT_KEY_BYTES", value_parser = parse_size, value_name = "SIZE")]
+    key_bytes: Option<u64>,
+    /// Most requests of one access key that are answered at the same time [default: no limit]
+    #[arg(long, env = "RINGBOLT_KEY_IN_FLIGHT", value_parser = parse_count, value_name = "NUMBER")]
+    key_in_flight: Option<u32>,
+    /// Most requests a second to one bucket; those that were refused for want of permission do not count [default: no
+    /// limit]
+    #[arg(
+        long,
+        env = "RINGBOLT_BUCKET_REQUESTS",
+        value_parser = clap::value_parser!(u64).range(1..),
+        value_name = "NUMBER"
+    )]
+    bucket_requests: Option<u64>,
+    /// Bytes a second that are moved to and from one bucket at most, as with --key-bytes [default: no limit]
+    #[arg(long, env = "RINGBOLT_BUCKET_BYTES", value_parser = parse_size, value_name = "SIZE")]
+    bucket_bytes: Option<u64>,
     /// Read what is stored in the background at this rate for each drive, to find damage early; off: never
     #[arg(
         long,
@@ -358,6 +423,16 @@ pub enum CliError {
          --tls-key"
     )]
     ClientsWithoutTls,
+    #[error("--tls and --tls-cert are both given: choose the server's own certificate, or yours")]
+    TwoKindsOfTls,
+    #[error(
+        "--tls-client-cert says what to do without a certificate that nobody asks for; give --tls-client-ca"
+    )]
+    NoAuthority,
+    #[error("this process does not serve")]
+    NotServing,
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error(transparent)]
@@ -376,9 +451,10 @@ pub enum CliError {
 pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
     // What the engine says when it opens a drive does not belong among results.
     let is_quiet = matches!(cli.command, Command::Bench { .. } | Command::Plan(_)) && cli.log == LOG_DEFAULT;
-    start_logging(if is_quiet { "warn" } else { &cli.log }, cli.log_format)?;
+    let relog = start_logging(if is_quiet { "warn" } else { &cli.log }, cli.log_format)?;
     match cli.command {
-        Command::Serve(args) => serve(*args)?,
+        Command::Serve(args) => serve(*args, relog)?,
+        Command::Config(args) => config::run(&args)?,
         Command::Format(args) => format(&args)?,
         Command::Inspect(args) => inspect(&args)?,
         Command::Check(args) => return Ok(ExitCode::from(check::run(&args))),
@@ -397,21 +473,35 @@ pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn start_logging(level: &str, format: LogFormat) -> Result<(), CliError> {
-    use tracing_subscriber::EnvFilter;
+fn log_filter(level: &str) -> Result<EnvFilter, CliError> {
     // s3s logs every S3 error a client causes as its own: our log line of the request has the status.
     let directives = if level.contains("s3s") { level.to_owned() } else { format!("{level},s3s=off") };
-    let filter = EnvFilter::builder()
+    EnvFilter::builder()
         .parse(directives)
-        .map_err(|error| CliError::Log { value: level.to_owned(), reason: error.to_string() })?;
+        .map_err(|error| CliError::Log { value: level.to_owned(), reason: error.to_string() })
+}
+
+/// Sets another filter for the log of this process.
+type Relog = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send>;
+
+fn start_logging(level: &str, format: LogFormat) -> Result<Relog, CliError> {
     let colours = std::io::stderr().is_terminal();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    match format {
-        LogFormat::Text => builder.map_event_format(WithRequest).init(),
-        LogFormat::Json => builder.json().map_event_format(WithRequest).init(),
-    }
-    Ok(())
+    let builder = tracing_subscriber::fmt().with_env_filter(log_filter(level)?).with_writer(std::io::stderr);
+    let builder = builder.with_ansi(colours);
+    Ok(match format {
+        LogFormat::Text => {
+            let builder = builder.map_event_format(WithRequest).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().map_event_format(WithRequest).with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
+        }
+    })
 }
 
 /// None: off.
@@ -434,6 +524,12 @@ fn parse_network(text: &str) -> Result<Network, String> {
 /// Returns what the flags say of TLS.
 fn tls_source(args: &ServeArgs) -> Result<Option<TlsSource>, CliError> {
     let (chains, keys) = (&args.tls_cert, &args.tls_key);
+    if args.tls.is_some() && !chains.is_empty() {
+        return Err(CliError::TwoKindsOfTls);
+    }
+    if args.tls_client_cert.is_some() && args.tls_client_ca.is_none() {
+        return Err(CliError::NoAuthority);
+    }
     if chains.len() != keys.len() {
         return Err(CliError::Certificates { chains: chains.len(), keys: keys.len() });
     }
@@ -447,15 +543,79 @@ fn tls_source(args: &ServeArgs) -> Result<Option<TlsSource>, CliError> {
     let files = pairs.map(|(chain, key)| CertificateFiles { chain, key }).collect();
     let clients = args.tls_client_ca.clone().map(|authorities| ClientCertificates {
         authorities,
-        required: args.tls_client_cert == ClientCertificate::Required,
+        required: args.tls_client_cert != Some(ClientCertificate::Optional),
     });
     Ok(Some(TlsSource { files, clients }))
 }
 
-fn serve(args: ServeArgs) -> Result<(), CliError> {
-    let tls = tls_source(&args)?;
-    run(ServeOptions {
-        tls,
+fn serve(args: ServeArgs, relog: Relog) -> Result<(), CliError> {
+    let mut settings = Settings::of_process()?;
+    let reader = move || read_again(&mut settings, &relog).map_err(|error| error.to_string());
+    run(serve_options(args)?, Some(Box::new(reader)))?;
+    Ok(())
+}
+
+/// The settings that count at once when they are read again; all others need a restart.
+const LIVE: [&str; 16] = [
+    "log",
+    "slow-request-ms",
+    "wrong-keys-free",
+    "head-timeout",
+    "body-timeout",
+    "connections",
+    "connections-per-address",
+    "key-requests",
+    "key-bytes",
+    "key-in-flight",
+    "bucket-requests",
+    "bucket-bytes",
+    "scrub-rate",
+    "scrub-every",
+    "lifecycle-day",
+    "lifecycle-rate",
+];
+
+fn read_again(settings: &mut Settings, relog: &Relog) -> Result<ReadAgain, CliError> {
+    let Again { cli, changed } = settings.read_again()?;
+    let filter = log_filter(&cli.log)?;
+    let Command::Serve(args) = cli.command else { return Err(CliError::NotServing) };
+    let live = live_options(&args);
+    if changed.iter().any(|name| name == "log") {
+        let refused = |reason| CliError::Log { value: cli.log.clone(), reason };
+        relog(filter).map_err(refused)?;
+    }
+    let need_restart = changed.iter().filter(|name| !LIVE.contains(&name.as_str())).cloned().collect();
+    Ok(ReadAgain { live, changed, need_restart })
+}
+
+/// Returns the options that can change while the server runs.
+fn live_options(args: &ServeArgs) -> LiveOptions {
+    LiveOptions {
+        slow_request: Duration::from_millis(args.slow_request_ms),
+        wrong_keys_free: args.wrong_keys_free,
+        head_time: Duration::from_millis(args.head_timeout),
+        body_time: Duration::from_millis(args.body_timeout),
+        connections: args.connections.map(|most| most as usize),
+        connections_per_address: args.connections_per_address.map(|most| most.0.unwrap_or(u32::MAX)),
+        throttle: ThrottleLimits {
+            key: PerSecond { requests: args.key_requests, bytes: args.key_bytes },
+            bucket: PerSecond { requests: args.bucket_requests, bytes: args.bucket_bytes },
+            key_in_flight: args.key_in_flight,
+        },
+        scrub: ScrubOptions { bytes_per_second: args.scrub_rate, every_ms: args.scrub_every },
+        lifecycle: LifecycleOptions {
+            day_ms: args.lifecycle_day,
+            every_ms: LifecycleOptions::default().every_ms.min(args.lifecycle_day / 8).max(100),
+            operations_per_second: args.lifecycle_rate,
+        },
+    }
+}
+
+/// Returns the options of a server that starts.
+fn serve_options(args: ServeArgs) -> Result<ServeOptions, CliError> {
+    Ok(ServeOptions {
+        tls: tls_source(&args)?,
+        live: live_options(&args),
         admin_tls: args.admin_tls == Switch::On,
         data_dir: args.data,
         drives: args.drive,
@@ -484,20 +644,11 @@ fn serve(args: ServeArgs) -> Result<(), CliError> {
         },
         clock_step_max_ms: args.clock_step_max,
         register_buffers: !args.no_registered_buffers,
-        slow_request: Duration::from_millis(args.slow_request_ms),
-        wrong_keys_free: args.wrong_keys_free,
-        scrub: ScrubOptions { bytes_per_second: args.scrub_rate, every_ms: args.scrub_every },
-        lifecycle: LifecycleOptions {
-            day_ms: args.lifecycle_day,
-            every_ms: LifecycleOptions::default().every_ms.min(args.lifecycle_day / 8).max(100),
-            operations_per_second: args.lifecycle_rate,
-        },
         abort_uploads_after_ms: args.abort_uploads_after.filter(|age_ms| *age_ms > 0),
-        root: RootCredentials::from_environment()?,
+        root: RootCredentials::find(args.secret_file.as_deref())?,
         new_node_key: args.new_node_key,
         core_dumps: args.core_dumps,
-    })?;
-    Ok(())
+    })
 }
 
 fn format(args: &FormatArgs) -> Result<(), CliError> {

@@ -12,13 +12,16 @@ pub struct ServerArgs {
     #[arg(long, env = "RINGBOLT_DATA", default_value = "./ringbolt-data", value_name = "DIR")]
     data: PathBuf,
     /// Admin address of the server instead, as in http://127.0.0.1:9001 or https://node-1:9001; the request is signed
-    /// with RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY, which must be the root key
+    /// with the root key, from --secret-file or from RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY
     #[arg(long, env = "RINGBOLT_ADMIN", value_name = "URL")]
     admin: Option<String>,
     /// Trust this certificate, or what the authority in it signed, where --admin begins with https://: a file of PEM
     /// [default: what the system trusts]
     #[arg(long, env = "RINGBOLT_ADMIN_CA", value_name = "FILE", requires = "admin")]
     admin_ca: Option<PathBuf>,
+    /// The root key, where --admin needs it: a file with a line RINGBOLT_ACCESS_KEY=… and one RINGBOLT_SECRET_KEY=…
+    #[arg(long, env = "RINGBOLT_SECRET_FILE", value_name = "FILE", requires = "admin")]
+    secret_file: Option<PathBuf>,
     /// The region that the server has, for the signature
     #[arg(long, env = "RINGBOLT_REGION", default_value = "us-east-1")]
     region: String,
@@ -33,7 +36,8 @@ impl ServerArgs {
     /// # Errors
     /// Fails when the address is none, or when there is no root key for it.
     pub fn client(&self) -> Result<Client, AdminError> {
-        Client::new(&self.data, self.admin.as_deref(), self.admin_ca.as_deref(), &self.region)
+        let secrets = self.secret_file.as_deref();
+        Client::new(&self.data, self.admin.as_deref(), self.admin_ca.as_deref(), secrets, &self.region)
     }
 
     /// Prints what the server says: as it is, or as `text` shows it.

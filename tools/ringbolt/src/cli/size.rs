@@ -37,6 +37,27 @@ pub fn parse_size_or_off(text: &str) -> Result<u64, String> {
     if matches!(text.trim(), "off" | "0") { Ok(0) } else { parse_size(text) }
 }
 
+/// A number of things, at least one.
+pub fn parse_count(text: &str) -> Result<u32, String> {
+    match text.trim().parse() {
+        Ok(0) | Err(_) => Err(format!("{text:?} is no number; write one from 1 on")),
+        Ok(count) => Ok(count),
+    }
+}
+
+/// A number of things, or none that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountOrOff(pub Option<u32>);
+
+/// A number of things, or `off`.
+pub fn parse_count_or_off(text: &str) -> Result<CountOrOff, String> {
+    if text.trim() == "off" {
+        Ok(CountOrOff(None))
+    } else {
+        parse_count(text).map(|count| CountOrOff(Some(count)))
+    }
+}
+
 /// The CPUs of `0-1,4`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(pub Vec<usize>);
@@ -77,6 +98,15 @@ mod tests {
         }
         for text in ["", "0", "x", "4XB", "-1", "1.2.3G", "99999999TiB", "GiB"] {
             assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts() {
+        assert_eq!((parse_count("7"), parse_count_or_off("off")), (Ok(7), Ok(CountOrOff(None))));
+        assert_eq!(parse_count_or_off("9"), Ok(CountOrOff(Some(9))));
+        for text in ["", "0", "-1", "many", "9999999999"] {
+            assert!(parse_count(text).is_err() && parse_count_or_off(text).is_err(), "{text}");
         }
     }
 
