@@ -2,7 +2,8 @@
 //! runs, and what the commands say of it.
 
 use crate::support::{BUCKET, get, make_bucket, put};
-use ringbolt_tests::client::MAIN;
+use ringbolt_tests::client::{MAIN, OTHER};
+use ringbolt_tests::signed_http::Signer;
 use ringbolt_tests::{Content, Server, ServerOptions, binary, raw_http};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
@@ -163,6 +164,39 @@ async fn the_root_s_keys_may_be_in_a_file() {
     assert!(listed.status.success() && text(&listed).contains(BUCKET), "{}", text(&listed));
     let unsigned = ringbolt(&["bucket", "list", "--admin", &admin], &[]);
     assert!(text(&unsigned).contains("--secret-file"), "{}", text(&unsigned));
+}
+
+/// A bucket is charged only for those who may use it, whatever others ask of it.
+#[tokio::test]
+async fn a_stranger_can_not_use_up_a_bucket() {
+    let flags = &["--bucket-requests", "1"];
+    let server = Server::start(ServerOptions { flags, ..ServerOptions::default() });
+    make_bucket(&server.client(&MAIN)).await;
+    let signed = |account| Signer { endpoint: server.endpoint(), account };
+    let list = b"<Delete><Object><Key>key</Key></Object></Delete>";
+    for _ in 0..10 {
+        let get = signed(&OTHER).send("GET", &format!("/{BUCKET}/key"), "", b"").await.expect("an answer");
+        let delete =
+            signed(&OTHER).send("POST", &format!("/{BUCKET}"), "delete", list).await.expect("an answer");
+        assert_eq!((get.status, delete.status == 503), (403, false));
+    }
+    let own = async || {
+        let answer = signed(&MAIN).send("GET", &format!("/{BUCKET}/key"), "", b"").await;
+        answer.expect("an answer").status
+    };
+    // What made the bucket may still count for a second.
+    let (mut found, mut held) = (0, 0);
+    for _ in 0..200 {
+        match own().await {
+            404 => found += 1,
+            503 => held += 1,
+            other => panic!("{other}"),
+        }
+        if found > 0 && held > 0 {
+            return;
+        }
+    }
+    panic!("{found} were answered, {held} were held back");
 }
 
 #[tokio::test]

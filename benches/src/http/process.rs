@@ -39,6 +39,8 @@ pub struct ServeOptions {
     pub read_cache: Option<String>,
     /// It speaks HTTPS, with a certificate of its own.
     pub tls: bool,
+    /// Holds further flags of `serve`.
+    pub flags: Vec<String>,
 }
 
 impl ServeOptions {
@@ -58,6 +60,7 @@ impl ServeOptions {
             anonymous: false,
             read_cache: None,
             tls: false,
+            flags: Vec::new(),
         })
     }
 }
@@ -122,6 +125,7 @@ impl Server {
         if options.tls {
             command.args(["--tls", "self-signed"]);
         }
+        command.args(&options.flags);
         if options.anonymous {
             command.env("RINGBOLT_BENCH_ANONYMOUS", "1");
         }

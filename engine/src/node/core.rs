@@ -125,7 +125,7 @@ impl Core {
     }
 
     /// Starts the scrub of this core's shards, which runs while the node is open. Called again, it gives
-    /// the scrub other options, which count within the hour.
+    /// the scrub other options.
     pub fn start_scrub(&self, options: ScrubOptions) {
         scrub::start(&self.state, options);
     }

@@ -15,8 +15,6 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 
-const PAGE: u64 = 4096;
-
 /// How the bytes of a mapping will be visited, which decides how far the kernel reads ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visits {
@@ -41,7 +39,7 @@ impl MappedFile {
     /// # Errors
     /// Returns the kernel's error, for example when the address space is too small.
     pub fn new(file: &File, part: Range<u64>, is_written: bool, visits: Visits) -> io::Result<Self> {
-        let part = part.start / PAGE * PAGE..part.end;
+        let part = page_of(part.start)..part.end;
         let protection = libc::PROT_READ | if is_written { libc::PROT_WRITE } else { 0 };
         let offset = i64::try_from(part.start).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
         // SAFETY: a mapping at an address of the kernel's choice touches no other memory.
@@ -96,7 +94,7 @@ impl MappedFile {
     /// # Errors
     /// Returns the kernel's error when they could not be written.
     pub fn flush(&self, part: Range<u64>) -> io::Result<()> {
-        let start = part.start / PAGE * PAGE;
+        let start = page_of(part.start);
         let length = (part.end - start) as usize;
         let place = self.place(start, length);
         // SAFETY: the place is within the mapping, and msync changes no memory.
@@ -140,6 +138,14 @@ impl MappedFile {
         // SAFETY: the offset was just compared with the mapping.
         unsafe { self.base.as_ptr().add((offset - self.part.start) as usize) }
     }
+}
+
+/// Returns where the page with this offset begins.
+fn page_of(offset: u64) -> u64 {
+    // SAFETY: it reads a constant of the system.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let page = u64::try_from(page).unwrap_or(4096).max(1);
+    offset / page * page
 }
 
 fn length_of(part: &Range<u64>) -> usize {

@@ -127,6 +127,9 @@ impl RootCredentials {
         }
         let wrong = |reason: &str| AccountError::SecretFile { path: path.clone(), reason: reason.to_owned() };
         let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(|error| wrong(&error.to_string()))?);
+        if path.metadata().is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
+            tracing::warn!(path = %path.display(), "the file of the root's keys can be read by others");
+        }
         let pair = secrets_of(&text).map_err(wrong)?;
         let found = Self::of_two(pair.0, pair.1).map_err(|error| wrong(&error.to_string()))?;
         found.map(Some).ok_or_else(|| wrong("it has no keys"))
@@ -262,7 +265,7 @@ fn apply_root(list: &mut Vec<Account>, root: RootCredentials) {
     }
 }
 
-fn read_file(path: &Path) -> Result<Option<String>, AccountError> {
+fn read_file(path: &Path) -> Result<Option<Zeroizing<String>>, AccountError> {
     let io = |action, source| AccountError::Io { action, path: path.to_owned(), source };
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
@@ -273,7 +276,7 @@ fn read_file(path: &Path) -> Result<Option<String>, AccountError> {
     if mode & 0o077 != 0 {
         return Err(AccountError::Mode { path: path.to_owned(), mode });
     }
-    std::io::read_to_string(file).map(Some).map_err(|error| io("read", error))
+    std::io::read_to_string(file).map(|text| Some(text.into())).map_err(|error| io("read", error))
 }
 
 fn parse(path: &Path, text: &str) -> Result<Vec<Account>, AccountError> {
@@ -400,7 +403,7 @@ fn write_file(path: &Path, account: &Account) -> Result<(), AccountError> {
 }
 
 /// Returns the file of one account.
-fn text_of(account: &Account) -> String {
+fn text_of(account: &Account) -> Zeroizing<String> {
     let quoted = |text: &str| toml::Value::String(text.to_owned());
     let Account { access_key, secret_key, canonical_id, display_name, email } = account;
     format!(
@@ -413,6 +416,7 @@ fn text_of(account: &Account) -> String {
         quoted(display_name),
         quoted(email)
     )
+    .into()
 }
 
 /// Leaves the first account of the file alone in it, and keeps the file as it was beside it. Returns

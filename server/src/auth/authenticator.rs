@@ -10,6 +10,7 @@ use super::signature::{CONTENT_SHA256, Signed, Verifier, strip_signature};
 use crate::client::Client;
 use crate::host::Domains;
 use crate::identity::{Identity, Signer};
+use crate::throttle::Pace;
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use http_body::Body;
@@ -38,6 +39,8 @@ pub struct RequestContext {
     /// What the request says of the hash of its body, by which its form is known.
     pub content_sha256: Option<HeaderValue>,
     pub trailers: Trailers,
+    /// What the request is charged to, where there are limits.
+    pub pace: Pace,
 }
 
 /// The trailers of an aws-chunked body. There are none until the body was read to its end.
@@ -149,6 +152,7 @@ impl Authenticator {
             signed,
             content_sha256,
             trailers,
+            pace: Pace::default(),
         });
         Ok(Authenticated { request: Request::from_parts(parts, body), failure })
     }

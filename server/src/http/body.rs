@@ -65,8 +65,12 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AuthError>>> {
         let this = self.get_mut();
-        // The peer is not waited for meanwhile, and so is not too slow.
-        ready!(this.pace.poll_ready(&mut this.pause, context));
+        if this.pace.poll_ready(&mut this.pause, context).is_pending() {
+            // The peer is not waited for meanwhile, and so is not too slow.
+            this.rate.rests();
+            this.deadline = None;
+            return Poll::Pending;
+        }
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
             this.deadline = None;
             this.unread.set(frame.is_some() && !this.inner.is_end_stream());

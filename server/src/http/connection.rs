@@ -174,6 +174,9 @@ fn admit<H: Handler>(server: &Rc<HttpServer<H>>, stream: TcpStream, peer: IpAddr
     let counted = Counted::new(server, slot, of_address);
     monoio::spawn(async move {
         let server = &counted.server;
+        if server.tls.is_some() && !wait_for_handshake(server, peer).await {
+            return;
+        }
         let Some(mut client) = client_of(server, &socket, Client::at(peer)).await else { return };
         let Some(transport) = transport_of(server, server.tls.as_ref(), socket, &mut client).await else {
             return;
@@ -182,6 +185,25 @@ fn admit<H: Handler>(server: &Rc<HttpServer<H>>, stream: TcpStream, peer: IpAddr
         serve(transport, &limits, &server.shutdown, server.before_large_send.clone(), answer).await;
         drop(counted);
     });
+}
+
+/// Waits until an address may begin another handshake of TLS, which costs more than most requests. Returns
+/// false if too many of its wait already, so that the connection ends.
+async fn wait_for_handshake<H: Handler>(server: &HttpServer<H>, peer: IpAddr) -> bool {
+    let limit = server.limits().handshakes_per_address.filter(|_| !server.proxies.contains(peer));
+    let Some(rate) = limit else { return true };
+    match server.throttle.handshake(peer, rate) {
+        Some(wait) if wait.is_zero() => true,
+        Some(wait) => {
+            let sleep = pin!(monoio::time::sleep(wait));
+            matches!(select(sleep, server.shutdown.requested()).await, Either::Left(_))
+        }
+        None => {
+            server.traffic.turned_away();
+            tracing::debug!(%peer, rate, "an address begins more handshakes than it may; turning one away");
+            false
+        }
+    }
 }
 
 /// Returns the client of a connection: its peer, or whom that names by the PROXY protocol. Returns None

@@ -99,11 +99,6 @@ pub async fn exchange<H: Handler>(
         monoio::time::sleep(wait).await;
     }
     record.status = response.status();
-    if !matches!(record.status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED)
-        && let Some(admitted) = pace.admitted()
-    {
-        admitted.answered();
-    }
     server.traffic.answered(record.status);
     let headers = response.headers_mut();
     headers.insert(SERVER, HeaderValue::from_static("Ringbolt"));
@@ -143,10 +138,11 @@ fn wait_of<H: Handler>(
     Some(wait)
 }
 
-/// Notes who sent a request, for the handler.
-fn sent_by(client: Client, mut request: Request<s3s::Body>) -> Request<s3s::Body> {
+/// Notes who sent a request, and what it is charged to, for the handler.
+fn sent_by(client: Client, pace: &Pace, mut request: Request<s3s::Body>) -> Request<s3s::Body> {
     if let Some(context) = request.extensions_mut().get_mut::<RequestContext>() {
         context.client = client;
+        context.pace = pace.clone();
     }
     request
 }
@@ -191,7 +187,7 @@ async fn answer<H: Handler>(
         {
             return slow_down(held, path, id);
         }
-        return handler.call(sent_by(record.client, anonymous(request, id))).await;
+        return handler.call(sent_by(record.client, pace, anonymous(request, id))).await;
     }
     let admitted = match server.authenticator.authenticate(request, id, now_s()) {
         Ok(admitted) => admitted,
@@ -210,7 +206,7 @@ async fn answer<H: Handler>(
             return slow_down(held, path, id);
         }
     }
-    let response = handler.call(sent_by(record.client, admitted.request)).await;
+    let response = handler.call(sent_by(record.client, pace, admitted.request)).await;
     // The handler only knows that its body failed; what the client did wrong is known here.
     match admitted.failure.get() {
         Some(error) if !response.status().is_success() => refused(error, path, id),

@@ -39,6 +39,13 @@ impl MinimumRate {
         self.waiting_since.get_or_insert_with(Instant::now);
     }
 
+    /// Notes that the peer is not waited for any more, although it moved nothing.
+    pub fn rests(&mut self) {
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
     /// Notes that `bytes` were moved, which ends the waiting. Fails if the peer was too slow in the
     /// window that ends with it.
     pub fn moved(&mut self, bytes: u64) -> Result<(), TooSlow> {

@@ -103,6 +103,8 @@ pub struct Limits {
     pub connections: ConnectionCap,
     /// The most open connections of one address, but for trusted proxies. None: as many as there may be.
     pub connections_per_address: Option<u32>,
+    /// Handshakes of TLS a second by one address, but for trusted proxies; more wait. None: as many as it likes.
+    pub handshakes_per_address: Option<u32>,
     /// What keys and buckets are held to.
     pub throttle: ThrottleLimits,
     /// The most memory that all requests of one core may hold at once, in bytes. [`RequestMemory`]
@@ -141,6 +143,7 @@ impl Default for Limits {
         Self {
             connections: ConnectionCap::new(1000),
             connections_per_address: None,
+            handshakes_per_address: None,
             throttle: ThrottleLimits::default(),
             request_bytes_max: 64 << 20,
             header_bytes_max: 16 * 1024,

@@ -33,6 +33,7 @@ impl Handler for Echo {
             _ => {}
         }
         let context = request.extensions().get::<RequestContext>().unwrap().clone();
+        context.pace.allowed("b");
         let host = request.headers().get("host").map_or("", |host| host.to_str().unwrap()).to_owned();
         let text = match request.into_body().collect().await {
             Ok(body) => format!("{path} {} {host} {}", body.to_bytes().len(), context.request_id),

@@ -32,25 +32,24 @@ fn assert_held(answer: &Answer, part: &str, seconds: std::ops::RangeInclusive<u6
 fn a_client_that_asks_too_often_waits_and_others_do_not() {
     let server = server(ThrottleLimits { key: requests(1), ..ThrottleLimits::default() });
     let (mut one, mut other) = (server.connect(), server.connect_from([127, 0, 0, 2]));
-    let answers: Vec<Answer> = (0..3).map(|_| one.send(GET).answer()).collect();
-    assert_eq!(answers[0].status, 200);
-    let held = answers.iter().find(|answer| answer.status != 200).expect("three within a second");
-    assert_held(held, "This key sends more requests", 1..=1);
+    assert_eq!(one.send(GET).answer().status, 200);
+    let held = (0..100).map(|_| one.send(GET).answer()).find(|answer| answer.status != 200);
+    assert_held(&held.expect("two within a second"), "This key sends more requests", 1..=1);
     assert_eq!(other.send(GET).answer().status, 200);
     let anybody = "GET /anybody HTTP/1.1\r\nHost: h\r\n\r\n";
-    let answers: Vec<u16> = (0..4).map(|_| one.send(anybody).answer().status).collect();
-    assert!(answers.contains(&503), "what needs no key is limited too: {answers:?}");
+    let is_held = (0..100).any(|_| one.send(anybody).answer().status == 503);
+    assert!(is_held, "what needs no key is limited too");
 }
 
 #[test]
 fn a_bucket_that_is_asked_too_often_holds_back_its_own_clients() {
     let server = server(ThrottleLimits { bucket: requests(1), ..ThrottleLimits::default() });
     let mut client = server.connect();
-    let answers: Vec<Answer> = (0..3).map(|_| client.send(GET).answer()).collect();
-    assert_eq!(answers[0].status, 200);
-    let held = answers.iter().find(|answer| answer.status != 200).expect("three within a second");
-    assert_held(held, "This bucket gets more requests", 1..=1);
-    assert_eq!(client.send("GET /c/k HTTP/1.1\r\nHost: h\r\n\r\n").answer().status, 200);
+    // The handler of these tests lets everybody do something with the bucket `b`, and with no other.
+    let held = (0..100).map(|_| client.send(GET).answer()).find(|answer| answer.status != 200);
+    assert_held(&held.expect("two within a second"), "This bucket gets more requests", 1..=1);
+    let other = "GET /c/k HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert!((0..10).all(|_| client.send(other).answer().status == 200));
 }
 
 #[test]
@@ -75,18 +74,18 @@ fn a_client_has_so_many_requests_at_once() {
 
 #[test]
 fn bytes_are_slowed_down_and_then_refused() {
-    let bytes = Some(LARGE_BYTES as u64 / 4);
+    let bytes = Some(LARGE_BYTES as u64 / 16);
     let server =
         server(ThrottleLimits { key: PerSecond { requests: None, bytes }, ..ThrottleLimits::default() });
     let mut client = server.connect();
     let began = Instant::now();
-    let put = format!("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", LARGE_BYTES / 2);
+    let put = format!("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", LARGE_BYTES / 8);
     // Two seconds' worth arrive: the first at once, the second within a second.
-    let answer = client.send(&put).send(&"x".repeat(LARGE_BYTES / 2)).answer();
+    let answer = client.send(&put).send(&"x".repeat(LARGE_BYTES / 8)).answer();
     assert!(answer.status == 200 && began.elapsed() > Duration::from_millis(500), "{:?}", began.elapsed());
-    // One piece of four seconds' worth: whoever comes next waits for them.
+    // One piece of sixteen seconds' worth: whoever comes next waits for them.
     assert_eq!(client.send("GET /large HTTP/1.1\r\nHost: h\r\n\r\n").answer().body.len(), LARGE_BYTES);
-    assert_held(&client.send(GET).answer(), "This key moves more bytes", 1..=4);
+    assert_held(&client.send(GET).answer(), "This key moves more bytes", 1..=16);
     assert_eq!(server.connect_from([127, 0, 0, 2]).send(GET).answer().status, 200);
 }
 

@@ -182,6 +182,23 @@ fn a_handshake_that_stands_still_ends_and_holds_up_nobody() {
 }
 
 #[test]
+fn an_address_has_so_many_handshakes_a_second() {
+    let limits = Limits { handshakes_per_address: Some(1), ..Limits::default() };
+    let authority = authority();
+    let server = Server::start_with(limits, true, Some(authority.tls.clone()));
+    let get = "GET /b HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert_eq!(authority.connect(server.address()).send(get).answer().status, 200);
+    // Those behind it wait, the longer the more there are, and the last does not get in at all.
+    let mut waiting: Vec<Client> = (0..8).map(|_| server.connect()).collect();
+    assert!(waiting.last_mut().unwrap().closed());
+    let other = server.connect_from([127, 0, 0, 2]).0.into_inner();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connection = ClientConnection::new(authority.config(&[]), name).unwrap();
+    let mut other = Client(BufReader::new(StreamOwned::new(connection, other)));
+    assert_eq!(other.send(get).answer().status, 200);
+}
+
+#[test]
 fn a_message_without_end_is_cut() {
     let authority = authority();
     let server = Server::start_with(Limits::default(), true, Some(authority.tls.clone()));

@@ -294,8 +294,14 @@ struct Changes {
 impl Changes {
     /// Takes over what changes, for the rest of the core's life.
     async fn follow(self, live: Arc<Live>, mut now: LiveOptions, bell: Bell) {
-        let Ok(mut bell) = bell.listen() else { return };
-        while !self.server.shutdown.is_requested() && matches!(bell.rung().await, Ok(true)) {
+        let mut bell = match bell.listen() {
+            Ok(bell) => bell,
+            Err(error) => return tracing::error!(%error, "this core does not hear of other settings"),
+        };
+        while let Ok(true) = bell.rung().await {
+            if self.server.shutdown.is_requested() {
+                return;
+            }
             let next = live.get();
             self.server.set_limits(self.plan.limits(&next, &self.connections));
             if next.scrub != now.scrub {

@@ -174,12 +174,12 @@ pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeErr
     let (stop, stop_bells) = bells(cpus.len()).map_err(ServeError::Thread)?;
     let (barrier, all_closed_bells) = ShutdownBarrier::new(cpus.len()).map_err(ServeError::Thread)?;
     let (change, live_bells) = bells(cpus.len()).map_err(ServeError::Thread)?;
-    let live = Arc::new(Live::new(options.live.clone(), change));
+    let throttle = Arc::new(Throttle::default());
+    let live = Arc::new(Live::new(options.live.clone(), change, throttle.clone()));
     let reloads = Reloads { tls: offered.each(), reader, live: live.clone() };
     handle_signals(stop.clone(), reloads).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
     let connections = ConnectionCap::new(plan.connections);
-    let throttle = Arc::new(Throttle::default());
     let start = seeds.first().map(|seed| Start::new(seed.opening())).ok_or(OpenError::NoDrives)?;
     let mut threads = Vec::new();
     let all_bells = stop_bells.into_iter().zip(all_closed_bells).zip(live_bells);

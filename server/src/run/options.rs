@@ -84,6 +84,8 @@ pub struct LiveOptions {
     pub connections: Option<usize>,
     /// The most open connections of one address. None: three quarters of all.
     pub connections_per_address: Option<u32>,
+    /// Handshakes of TLS a second by one address; more wait. None: as many as it likes.
+    pub handshakes_per_address: Option<u32>,
     pub throttle: ThrottleLimits,
     pub scrub: ScrubOptions,
     pub lifecycle: LifecycleOptions,
@@ -92,9 +94,9 @@ pub struct LiveOptions {
 /// What was read again while the server runs.
 pub struct ReadAgain {
     pub live: LiveOptions,
-    /// The names of all settings that are others than before.
+    /// The names of settings that are others than before and count at once.
     pub changed: Vec<String>,
-    /// Those of them that a server takes over only when it starts.
+    /// The names of those that are others than the server started with, and count only when it starts again.
     pub need_restart: Vec<String>,
 }
 
@@ -171,6 +173,7 @@ impl MemoryPlan {
         Limits {
             connections: connections.with_max(most),
             connections_per_address: Some(live.connections_per_address.unwrap_or(share_of_one(most))),
+            handshakes_per_address: live.handshakes_per_address,
             throttle: live.throttle,
             request_bytes_max: self.request_bytes_per_core,
             header_time: live.head_time,

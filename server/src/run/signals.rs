@@ -56,15 +56,12 @@ impl Reloads {
         }
         let Some(reader) = &mut self.reader else { return };
         match reader() {
-            Ok(ReadAgain { changed, .. }) if changed.is_empty() => {
-                tracing::info!("SIGHUP: the configuration is as it was");
-            }
             Ok(ReadAgain { live, changed, need_restart }) => {
-                self.live.set(live);
-                let taken: Vec<&String> =
-                    changed.iter().filter(|name| !need_restart.contains(name)).collect();
-                if !taken.is_empty() {
-                    tracing::info!(changed = ?taken, "SIGHUP: the configuration was read again");
+                if !changed.is_empty() {
+                    self.live.set(live);
+                    tracing::info!(?changed, "SIGHUP: the configuration was read again");
+                } else if need_restart.is_empty() {
+                    tracing::info!("SIGHUP: the configuration is as it was");
                 }
                 if !need_restart.is_empty() {
                     tracing::warn!(changed = ?need_restart, "SIGHUP: these settings need a restart to count");

@@ -335,7 +335,11 @@ impl Server {
 
     /// Returns whether the caller is the account that owns the bucket, and nothing but that counts.
     pub fn is_plain(&self, caller: &Caller, bucket: &Bucket) -> bool {
-        caller.is_root_of(&bucket.owner) && BucketAccess::of(bucket).is_closed()
+        let is_plain = caller.is_root_of(&bucket.owner) && BucketAccess::of(bucket).is_closed();
+        if is_plain {
+            caller.context.pace.allowed(&bucket.name);
+        }
+        is_plain
     }
 
     /// Fails if the caller expects another owner. An owner is named by the 12 digits of the account, or
@@ -440,7 +444,11 @@ impl Server {
             restrict_public: access.block.restrict,
             acl: &acl,
         };
-        then(authorize(&asked, &layers))
+        let decision = authorize(&asked, &layers);
+        if decision.is_allowed() {
+            caller.context.pace.allowed(&bucket.name);
+        }
+        then(decision)
     }
 
     /// Fails with AccessDenied unless the caller may do this, which is about no bucket that exists:

@@ -249,14 +249,28 @@ fn with_file_of(
 /// The settings of a server that runs, by which those that are read again are compared.
 pub struct Settings {
     line: Vec<OsString>,
-    values: Vec<(String, Vec<OsString>)>,
+    /// Those that the server started with.
+    started: Values,
+    /// Those that it has now, as far as they count at once.
+    current: Values,
 }
 
-/// What was read again.
+type Values = Vec<(String, Vec<OsString>)>;
+
+/// What was read again, and is to be [kept](Settings::keep) once it counts.
 pub struct Again {
     pub cli: Cli,
-    /// The keys whose values are others than before.
+    /// The keys whose values are others than those that were read last.
     pub changed: Vec<String>,
+    /// The keys whose values are others than those that the server started with.
+    pub since_start: Vec<String>,
+    values: Values,
+}
+
+/// Returns the keys whose values are others than in `before`.
+fn changes(values: &Values, before: &Values) -> Vec<String> {
+    let is_same = |entry: &&(String, Vec<OsString>)| before.contains(entry);
+    values.iter().filter(|entry| !is_same(entry)).map(|(key, _)| key.clone()).collect()
 }
 
 impl Settings {
@@ -266,25 +280,26 @@ impl Settings {
     /// Fails when the configuration file can not be used any more.
     pub fn of_process() -> Result<Self, ConfigError> {
         let line: Vec<OsString> = std::env::args_os().collect();
-        let values = values(&again(&line)?);
-        Ok(Self { line, values })
+        let started = values(&again(&line)?);
+        Ok(Self { line, current: started.clone(), started })
     }
 
-    /// Reads the configuration file again, and remembers what it says.
+    /// Takes note of what counts now.
+    pub fn keep(&mut self, again: Again) {
+        self.current = again.values;
+    }
+
+    /// Reads the configuration file again.
     ///
     /// # Errors
-    /// Fails when the file can not be used. What it said before is remembered then.
-    pub fn read_again(&mut self) -> Result<Again, ConfigError> {
+    /// Fails when the file can not be used.
+    pub fn read_again(&self) -> Result<Again, ConfigError> {
         let matches = again(&self.line)?;
         let values = values(&matches);
-        let is_same = |(key, value): &&(String, Vec<OsString>)| {
-            self.values.iter().any(|(other, before)| other == key && before == value)
-        };
-        let changed = values.iter().filter(|entry| !is_same(entry)).map(|(key, _)| key.clone()).collect();
-        let cli =
-            Cli::from_arg_matches(&matches).map_err(|error| ConfigError::Environment(error.to_string()))?;
-        self.values = values;
-        Ok(Again { cli, changed })
+        let cli = Cli::from_arg_matches(&matches);
+        let cli = cli.map_err(|error| ConfigError::Environment(error.to_string()))?;
+        let (changed, since_start) = (changes(&values, &self.current), changes(&values, &self.started));
+        Ok(Again { cli, changed, since_start, values })
     }
 }
 

@@ -289,6 +289,16 @@ struct ServeArgs {
         value_name = "NUMBER"
     )]
     connections_per_address: Option<CountOrOff>,
+    /// Handshakes of TLS a second by one address, or by one /64 network of IPv6, but for trusted proxies; more wait, and
+    /// are turned away beyond two seconds; or off
+    #[arg(
+        long,
+        env = "RINGBOLT_HANDSHAKES_PER_ADDRESS",
+        default_value = "200",
+        value_parser = parse_count_or_off,
+        value_name = "NUMBER"
+    )]
+    handshakes_per_address: CountOrOff,
     /// Most requests a second of one access key, or of one address without a key; others get 503 SlowDown with
     /// Retry-After [default: no limit]
     #[arg(
@@ -556,7 +566,7 @@ fn serve(args: ServeArgs, relog: Relog) -> Result<(), CliError> {
 }
 
 /// The settings that count at once when they are read again; all others need a restart.
-const LIVE: [&str; 16] = [
+const LIVE: [&str; 17] = [
     "log",
     "slow-request-ms",
     "wrong-keys-free",
@@ -564,6 +574,7 @@ const LIVE: [&str; 16] = [
     "body-timeout",
     "connections",
     "connections-per-address",
+    "handshakes-per-address",
     "key-requests",
     "key-bytes",
     "key-in-flight",
@@ -576,15 +587,19 @@ const LIVE: [&str; 16] = [
 ];
 
 fn read_again(settings: &mut Settings, relog: &Relog) -> Result<ReadAgain, CliError> {
-    let Again { cli, changed } = settings.read_again()?;
+    let again = settings.read_again()?;
+    let Again { cli, changed, since_start, .. } = &again;
     let filter = log_filter(&cli.log)?;
-    let Command::Serve(args) = cli.command else { return Err(CliError::NotServing) };
-    let live = live_options(&args);
+    let Command::Serve(args) = &cli.command else { return Err(CliError::NotServing) };
+    let live = live_options(args);
     if changed.iter().any(|name| name == "log") {
         let refused = |reason| CliError::Log { value: cli.log.clone(), reason };
         relog(filter).map_err(refused)?;
     }
-    let need_restart = changed.iter().filter(|name| !LIVE.contains(&name.as_str())).cloned().collect();
+    let is_live = |name: &&String| LIVE.contains(&name.as_str());
+    let need_restart = since_start.iter().filter(|name| !is_live(name)).cloned().collect();
+    let changed = changed.iter().filter(is_live).cloned().collect();
+    settings.keep(again);
     Ok(ReadAgain { live, changed, need_restart })
 }
 
@@ -597,6 +612,7 @@ fn live_options(args: &ServeArgs) -> LiveOptions {
         body_time: Duration::from_millis(args.body_timeout),
         connections: args.connections.map(|most| most as usize),
         connections_per_address: args.connections_per_address.map(|most| most.0.unwrap_or(u32::MAX)),
+        handshakes_per_address: args.handshakes_per_address.0,
         throttle: ThrottleLimits {
             key: PerSecond { requests: args.key_requests, bytes: args.key_bytes },
             bucket: PerSecond { requests: args.bucket_requests, bytes: args.bucket_bytes },

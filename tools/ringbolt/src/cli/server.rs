@@ -20,7 +20,7 @@ pub struct ServerArgs {
     #[arg(long, env = "RINGBOLT_ADMIN_CA", value_name = "FILE", requires = "admin")]
     admin_ca: Option<PathBuf>,
     /// The root key, where --admin needs it: a file with a line RINGBOLT_ACCESS_KEY=… and one RINGBOLT_SECRET_KEY=…
-    #[arg(long, env = "RINGBOLT_SECRET_FILE", value_name = "FILE", requires = "admin")]
+    #[arg(long, env = "RINGBOLT_SECRET_FILE", value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// The region that the server has, for the signature
     #[arg(long, env = "RINGBOLT_REGION", default_value = "us-east-1")]

@@ -60,7 +60,10 @@ pub const KEYS: &[Key] = &[
         .default("malloc")
         .range("malloc, shm, mmap, mmapshared: ordinary pages; mmaphuge, shmhuge: huge pages")
         .on(Engines::Drive)
-        .text("A large buffer in huge pages is one piece of memory for the drive; some are much faster with it."),
+        .text(
+            "A large buffer in huge pages is one piece of memory for the drive; some are much faster with it. Of io_uring, \
+             libaio and posixaio.",
+        ),
     Key::new("fixedbufs", Kind::Flag, "fixedbufs", "Buffers stay pinned in the kernel between operations")
         .default("0")
         .on(Engines::Drive)

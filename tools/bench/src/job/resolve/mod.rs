@@ -122,7 +122,8 @@ fn job(fields: &Fields<'_>, before: &[Job], begins_file: bool, around: &Surround
     job.calls = match fields.text("ioengine") {
         Some(engine) => super::values::calls(engine),
         // fio has one call after the other, whatever the depth is.
-        None if job.depth == 1 => Calls::Plain,
+        // A call can not discard as the ring does.
+        None if job.depth == 1 && !job.pattern.trims => Calls::Plain,
         None => Calls::Queued,
     };
     if job.calls != Calls::Queued {

@@ -130,6 +130,7 @@ fn live_settings_are_flags() {
         ("body-timeout", "\"7s\""),
         ("connections", "7"),
         ("connections-per-address", "7"),
+        ("handshakes-per-address", "7"),
         ("key-requests", "7"),
         ("key-bytes", "\"7KiB\""),
         ("key-in-flight", "7"),
@@ -156,12 +157,30 @@ fn what_was_read_again_names_what_changed() {
         .into_iter()
         .chain([path.clone().into()])
         .collect();
-    let mut settings = Settings { values: values(&again(&line).unwrap()), line };
-    assert!(settings.read_again().unwrap().changed.is_empty());
-    std::fs::write(&path, "slow-request-ms = 200\nregion = \"eu-west-1\"\n").unwrap();
-    assert_eq!(settings.read_again().unwrap().changed, ["region", "slow-request-ms"]);
-    std::fs::write(&path, "slow-request-ms = 300\nregion = 5.5\n").unwrap();
-    assert!(settings.read_again().is_err());
-    std::fs::write(&path, "slow-request-ms = 200\n").unwrap();
-    assert_eq!(settings.read_again().unwrap().changed, ["region"], "what could not be used was not taken");
+    let started = values(&again(&line).unwrap());
+    let mut settings = Settings { line, current: started.clone(), started };
+    let mut read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        let again = settings.read_again()?;
+        let seen = (again.changed.clone(), again.since_start.clone());
+        settings.keep(again);
+        Ok::<_, ConfigError>(seen)
+    };
+    let one = "slow-request-ms = 100\n";
+    assert_eq!(read(one).unwrap(), (vec![], vec![]));
+    let other = "slow-request-ms = 200\nregion = \"eu-west-1\"\n";
+    let both = vec!["region".to_owned(), "slow-request-ms".to_owned()];
+    assert_eq!(read(other).unwrap(), (both.clone(), both.clone()));
+    // What needs a restart needs it for as long as it differs from what runs.
+    assert_eq!(read(other).unwrap(), (vec![], both.clone()));
+    assert!(read("slow-request-ms = 300\nregion = 5.5\n").is_err());
+    assert_eq!(read(other).unwrap(), (vec![], both.clone()), "what can not be used is not kept");
+    assert_eq!(read(one).unwrap(), (both, vec![]));
+}
+
+/// The variable that `serve` takes its keys by may be set for commands that ask through the socket too.
+#[test]
+fn a_file_of_keys_needs_no_address() {
+    let line = ["ringbolt", "bucket", "list", "--secret-file", "/run/secrets/x"];
+    assert!(Cli::command().try_get_matches_from(line).is_ok());
 }
