@@ -186,8 +186,9 @@ fn spin(shared: Rc<Shared>) -> impl Future<Output = ()> {
         }
         shared.spinner.remember(context);
         if shared.spinning.get() {
+            // The thread's loop rings this task again, which puts it behind all others. A task that wakes itself
+            // goes before them, and they would never run.
             shared.slots.main.ring();
-            context.waker().wake_by_ref();
         }
         Poll::Pending
     })
@@ -286,9 +287,8 @@ impl Wait<'_> {
                 Poll::Ready(Some(time))
             }
             Verdict::Spin => {
-                if !self.shared.spinning.replace(true) {
-                    self.shared.spinner.ring();
-                }
+                self.shared.spinning.set(true);
+                self.shared.spinner.ring();
                 Poll::Pending
             }
         }

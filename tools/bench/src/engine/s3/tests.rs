@@ -89,6 +89,30 @@ fn bodies_arrive_however_they_are_framed() {
     engine.finish().unwrap();
 }
 
+/// A thread that polled kept its own tasks from running: answers were seen when the polling ended.
+#[test]
+fn an_answer_ends_a_wait_that_polls_before_its_deadline() {
+    for wait in [ClientWait::Poll, ClientWait::Sleep] {
+        let host = server(vec![answer("200 OK\r\nContent-Length: 0", b"")]);
+        let mut job = job(&host, 2);
+        job.objects.client_wait = wait;
+        let clock = Clock::start();
+        let mut engine = S3Engine::new(&job, 0, clock).unwrap();
+        results(&mut engine, &[Verb::Write]);
+        // The deadline is so near that either way polls until then.
+        let is_early = (0..100).any(|number| {
+            let (mut done, deadline_ns) = (Vec::new(), clock.now_ns() + 1_900_000);
+            engine.submit(0, &operation(Verb::Write, number));
+            while done.is_empty() {
+                engine.reap(1, Some(deadline_ns.max(clock.now_ns() + 1_000_000)), &mut done).unwrap();
+            }
+            clock.now_ns() < deadline_ns
+        });
+        assert!(is_early, "{wait:?}: none of a hundred answers was seen before the deadline");
+        engine.finish().unwrap();
+    }
+}
+
 #[test]
 fn refusals_are_completions_with_an_errno_and_are_told() {
     let slow = b"<Error><Code>SlowDown</Code><Message>Less, please.</Message></Error>";
