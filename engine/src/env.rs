@@ -24,4 +24,9 @@ pub trait Environment {
     fn spawn(&self, task: LocalTask);
     /// Resolves after `milliseconds`.
     fn sleep(&self, milliseconds: u64) -> LocalTask;
+    /// Resolves after every task that is ready now has run. This is right for an executor that puts a
+    /// task that wakes itself behind all others.
+    fn yield_now(&self) -> LocalTask {
+        Box::pin(crate::sync::yield_now())
+    }
 }

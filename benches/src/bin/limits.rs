@@ -3,9 +3,9 @@
 //!
 //! `cargo build --release && cargo run --release -p ringbolt-benches --bin limits`
 //!
-//! The server has one core, and all clients share the other. The client under test sends a request every
-//! two milliseconds, whether the one before was answered or not. Whoever abuses the server comes from another address of the
-//! loopback network, and does as fast as it is let: it never waits by itself.
+//! The server has one core, and all clients share the other, on which the client under test comes first. It sends a
+//! request every two milliseconds, whether the one before was answered or not. Whoever abuses the server comes from
+//! another address of the loopback network, and does as fast as it is let: it never waits by itself.
 
 use clap::Parser;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
@@ -23,7 +23,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -178,6 +178,7 @@ impl Abuser {
         let one = |_| {
             let (stop, done, request) = (stop.clone(), done.clone(), request.to_vec());
             std::thread::spawn(move || {
+                give_way();
                 while !stop.load(Relaxed) {
                     // It is turned away at times, and tries again.
                     let _ = attempt(abuse, to, &request, &stop, &done);
@@ -248,6 +249,14 @@ fn attempt(
         }
     }
     Ok(())
+}
+
+/// Lets the client under test, on the same core, run before this thread whenever it wants to: what it waits is then
+/// the server's doing.
+fn give_way() {
+    let thread = nix::unistd::gettid().to_string();
+    let outcome = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status();
+    assert!(outcome.is_ok_and(|status| status.success()), "chrt, of util-linux, has a thread give way");
 }
 
 #[expect(clippy::disallowed_methods, reason = "a client that is slow on purpose, on a thread of its own")]

@@ -47,7 +47,6 @@ use crate::format::{Le16, Le32, Le64, blocks_up};
 use crate::hook::{Bug, Rare, reached};
 use crate::index::leaf;
 use crate::log::{LogPosition, epoch_of};
-use crate::sync::yield_now;
 
 /// A shard writes a checkpoint when one in this many bytes of its share of the drive is freed and
 /// waits.
@@ -242,7 +241,7 @@ impl Shard {
             if runs < FREED_AT_ONCE {
                 return;
             }
-            yield_now().await;
+            self.environment.yield_now().await;
         }
     }
 }

@@ -30,7 +30,6 @@ use crate::format::record::{
 use crate::hook::{Rare, reached};
 use crate::log::space::{CRUMBS_BYTES, ClosedExtent};
 use crate::sync::oneshot;
-use crate::sync::yield_now;
 use crate::types::BucketId;
 
 /// Most live bytes of an extent that is worth cleaning, per cent. At 90, nine bytes are moved for
@@ -286,7 +285,7 @@ impl Shard {
                 }
             }
             next = behind;
-            yield_now().await;
+            self.environment.yield_now().await;
         }
         Ok(())
     }

@@ -39,7 +39,6 @@ use crate::format::slice::UNIT_BYTES;
 use crate::hook::{Bug, Rare, reached};
 use crate::log::writer::RECORD_BYTES_MAX;
 use crate::ring::Buffer;
-use crate::sync::yield_now;
 use crate::types::{BucketId, Version};
 use zerocopy::IntoBytes;
 
@@ -139,7 +138,7 @@ impl Shard {
             let (some, behind) = self.some_objects(&start, lies_there);
             found.extend(some.into_iter().map(|(bucket, key, entry)| (bucket, key, entry.generation)));
             next = behind;
-            yield_now().await;
+            self.environment.yield_now().await;
         }
         found
     }

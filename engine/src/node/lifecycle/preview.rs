@@ -9,7 +9,6 @@ use crate::lifecycle::{Action, Clock, LifecyclePreview, LifecycleRules, upload_d
 use crate::node::core::Core;
 use crate::node::state::CoreState;
 use crate::shard::{PreviewRequest, SeenUpload, Shard, ShardReply, ShardRequest, UploadWalk, Walk};
-use crate::sync::yield_now;
 use crate::types::BucketId;
 
 impl Core {
@@ -72,7 +71,7 @@ pub(in crate::node) async fn of_shard(
                 }
                 preview.note(found.judged, (&seen.key, seen.generation, None), size_bytes, max_examples);
             }
-            yield_now().await;
+            core.environment.yield_now().await;
         }
     }
     for prefix in rules.upload_prefixes() {
@@ -88,7 +87,7 @@ pub(in crate::node) async fn of_shard(
                     preview.note(judged, (&key, 0, Some(id)), bytes, max_examples);
                 }
             }
-            yield_now().await;
+            core.environment.yield_now().await;
         }
     }
     preview.examples.sort_by(|left, right| left.key.cmp(&right.key));
