@@ -289,8 +289,8 @@ struct ServeArgs {
         value_name = "NUMBER"
     )]
     connections_per_address: Option<CountOrOff>,
-    /// Handshakes of TLS a second by one address, or by one /64 network of IPv6, but for trusted proxies; more wait, and
-    /// are turned away beyond two seconds; or off
+    /// Handshakes of TLS a second by one address, or by one /64 network of IPv6, but for trusted proxies; more wait,
+    /// and are turned away beyond two seconds; or off
     #[arg(
         long,
         env = "RINGBOLT_HANDSHAKES_PER_ADDRESS",
