@@ -184,7 +184,6 @@ async fn a_stranger_can_not_use_up_a_bucket() {
         let answer = signed(&MAIN).send("GET", &format!("/{BUCKET}/key"), "", b"").await;
         answer.expect("an answer").status
     };
-    // What made the bucket may still count for a second.
     let (mut found, mut held) = (0, 0);
     for _ in 0..200 {
         match own().await {

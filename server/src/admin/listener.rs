@@ -9,7 +9,7 @@
 use super::{Peer, answer, command};
 use crate::client::Client;
 use crate::http::{
-    ConnectionCap, Handler, HttpServer, Limits, Socket, accept_each, check_head, serve as serve_http,
+    ConnectionCap, Fair, Handler, HttpServer, Limits, Socket, accept_each, check_head, serve as serve_http,
     transport_of,
 };
 use crate::tls::{CoreTls, Tls};
@@ -83,7 +83,7 @@ fn admit<H: Handler>(
         return;
     };
     let (server, limits, tls) = (server.clone(), limits.clone(), tls.clone());
-    monoio::spawn(async move {
+    monoio::spawn(Fair::new(async move {
         // Who asks here is known by a signature or by the socket, and its address counts for nothing.
         let mut client = Client::default();
         let Some(transport) = transport_of(&server, (*tls).as_ref(), socket, &mut client).await else {
@@ -92,7 +92,7 @@ fn admit<H: Handler>(
         let exchange = |request| exchange(&server, peer, request);
         serve_http(transport, &limits, &server.shutdown, Rc::new(|| {}), exchange).await;
         drop(slot);
-    });
+    }));
 }
 
 async fn exchange<H: Handler>(

@@ -66,6 +66,11 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, AuthError>>> {
         let this = self.get_mut();
         if this.pace.poll_ready(&mut this.pause, context).is_pending() {
+            // A peer that was silent for too long is not saved by others of its key.
+            let is_late = |deadline: &mut CoreSleep| Pin::new(deadline).poll(context).is_ready();
+            if this.deadline.as_mut().is_some_and(is_late) {
+                return Poll::Ready(Some(Err(AuthError::BodyTimeout)));
+            }
             // The peer is not waited for meanwhile, and so is not too slow.
             this.rate.rests();
             this.deadline = None;

@@ -5,6 +5,7 @@
 //! is touched twice in the life of a connection.
 
 use super::exchange::exchange;
+use super::fair::Fair;
 use super::io::Socket;
 use super::proxy_protocol;
 use super::timer::CoreTimer;
@@ -172,7 +173,7 @@ fn admit<H: Handler>(server: &Rc<HttpServer<H>>, stream: TcpStream, peer: IpAddr
         None => None,
     };
     let counted = Counted::new(server, slot, of_address);
-    monoio::spawn(async move {
+    monoio::spawn(Fair::new(async move {
         let server = &counted.server;
         if server.tls.is_some() && !wait_for_handshake(server, peer).await {
             return;
@@ -184,7 +185,7 @@ fn admit<H: Handler>(server: &Rc<HttpServer<H>>, stream: TcpStream, peer: IpAddr
         let answer = |request| exchange(server, client, request);
         serve(transport, &limits, &server.shutdown, server.before_large_send.clone(), answer).await;
         drop(counted);
-    });
+    }));
 }
 
 /// Waits until an address may begin another handshake of TLS, which costs more than most requests. Returns

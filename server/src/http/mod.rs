@@ -12,6 +12,7 @@
 mod body;
 mod connection;
 mod exchange;
+mod fair;
 mod head;
 mod io;
 mod listener;
@@ -28,6 +29,7 @@ pub(crate) use self::connection::{accept_each, serve, transport_of};
 pub use self::exchange::RequestIds;
 #[cfg(feature = "internals")]
 pub(crate) use self::exchange::refused;
+pub(crate) use self::fair::{Fair, all_run};
 pub(crate) use self::head::check as check_head;
 pub(crate) use self::io::Socket;
 pub use self::listener::{ListenError, bind};

@@ -304,6 +304,11 @@ impl Changes {
             }
             let next = live.get();
             self.server.set_limits(self.plan.limits(&next, &self.connections));
+            // What was done under other limits would count as if these had held. The last core that takes them over
+            // forgets what others did until then.
+            if next.throttle != now.throttle || next.handshakes_per_address != now.handshakes_per_address {
+                self.server.throttle.forget();
+            }
             if next.scrub != now.scrub {
                 self.core.start_scrub(next.scrub);
             }

@@ -175,7 +175,7 @@ pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeErr
     let (barrier, all_closed_bells) = ShutdownBarrier::new(cpus.len()).map_err(ServeError::Thread)?;
     let (change, live_bells) = bells(cpus.len()).map_err(ServeError::Thread)?;
     let throttle = Arc::new(Throttle::default());
-    let live = Arc::new(Live::new(options.live.clone(), change, throttle.clone()));
+    let live = Arc::new(Live::new(options.live.clone(), change));
     let reloads = Reloads { tls: offered.each(), reader, live: live.clone() };
     handle_signals(stop.clone(), reloads).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();

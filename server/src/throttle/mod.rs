@@ -73,7 +73,7 @@ pub struct Throttle {
     began: Instant,
     /// Grows whenever what was done is forgotten.
     epoch: AtomicU64,
-    /// Kinds of keys have tables of their own, so that names that anybody may think of push out nobody.
+    /// Rates of each kind have a table of their own, so that names that anybody may think of push out nobody.
     keys: Table,
     addresses: Table,
     buckets: Table,
