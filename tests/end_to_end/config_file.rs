@@ -134,7 +134,7 @@ async fn a_server_takes_over_what_can_change_while_it_runs() {
     read_again(&server, &path, "regoin = \"x\"\n", "did you mean region?").await;
     read_again(&server, &path, "regoin = \"x\"\n", "so the server goes on as it is").await;
     assert_eq!(get(&client, "key").await.expect("get"), content.bytes());
-    read_again(&server, &path, "region = \"eu-west-1\"\n", "the configuration is as it was").await;
+    read_again(&server, &path, "region = \"eu-west-1\"\n", "these settings need a restart to count").await;
 }
 
 /// Returns how many requests were held back so far.

@@ -172,6 +172,7 @@ impl Bench {
             r#"{"fileFormat": "CSV", "fileSchema": "Bucket, Key, Size", "files": [{"key": "part-1.csv"}]}"#;
         std::fs::write(place.join("manifest.json"), manifest).expect("a manifest");
         std::fs::write(place.join("rules.xml"), RULES).expect("rules");
+        std::fs::write(place.join("ringbolt.toml"), "slow-request-ms = 500\n").expect("a configuration");
         std::fs::write(place.join("photos.json"), POLICY).expect("a policy");
         for name in ["part-1.csv", "part-1.csv.gz", "part-2.csv.gz"] {
             std::fs::write(place.join(name), "\"photos\",\"1.jpg\",\"1000\"\n").expect("an inventory");

@@ -274,7 +274,7 @@ fn what_can_not_be_is_refused_with_what_to_do() {
             vec!["--tls-cert", &chain, "--tls-cert", &chain, "--tls-key", &key],
             "give each certificate its key",
         ),
-        (vec!["--tls-cert", &chain, "--tls-key", &key, "--tls", "self-signed"], "cannot be used with"),
+        (vec!["--tls-cert", &chain, "--tls-key", &key, "--tls", "self-signed"], "are both given"),
         (vec!["--tls-client-ca", &chain], "give the server one"),
         (vec!["--tls", "self-signed", "--tls-client-cert", "required"], "--tls-client-ca"),
         (vec!["--tls-cert", &chain, "--tls-key", &chain], "no private key is in"),
