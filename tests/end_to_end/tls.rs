@@ -119,7 +119,8 @@ fn server_with(files: &Files, more: &[&str]) -> Server {
 fn a_certificate_is_replaced_under_load_without_a_failed_request() {
     const REPLACEMENTS: usize = 5;
     let files = files();
-    let server = server_with(&files, &[]);
+    // Its clients connect as fast as they can.
+    let server = server_with(&files, &["--handshakes-per-address", "off"]);
     let address = address_of(server.endpoint());
     // All that will be used, so that clients trust whichever the server has at the moment.
     let pairs: Vec<(TempDir, CertificateDer<'static>)> = (0..REPLACEMENTS)

@@ -294,7 +294,7 @@ struct ServeArgs {
     #[arg(
         long,
         env = "RINGBOLT_HANDSHAKES_PER_ADDRESS",
-        default_value = "200",
+        default_value = "1000",
         value_parser = parse_count_or_off,
         value_name = "NUMBER"
     )]
