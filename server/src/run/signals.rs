@@ -51,7 +51,7 @@ impl Reloads {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "SIGHUP: certificates can not be read, so the server goes on with its own");
+                tracing::error!(%error, "SIGHUP: certificates can not be read; the server goes on with those it has");
             }
         }
         let Some(reader) = &mut self.reader else { return };
