@@ -7,6 +7,7 @@
 pub mod engine_load;
 pub mod fio;
 pub mod http;
+pub mod place;
 pub mod stats;
 pub mod steady;
 pub mod usage;

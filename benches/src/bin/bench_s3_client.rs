@@ -13,27 +13,17 @@ use ringbolt_benches::http::closed_loop::{ClosedLoop, Plan};
 use ringbolt_benches::http::process::{ACCESS_KEY, SECRET_KEY, ServeOptions, Server};
 use ringbolt_benches::http::request::Renderer;
 use ringbolt_benches::http::sign::Credentials;
+use ringbolt_benches::place::Place;
 use ringbolt_benches::stats::{median_of, percentile};
 use ringbolt_benches::usage::{on_core, process_cpu_ns};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 #[derive(Parser, Debug)]
 #[command(about = "One core of the S3 client against one core of the server")]
 struct Options {
-    /// The server; by default the one built beside this program.
-    #[arg(long)]
-    ringbolt: Option<PathBuf>,
-    /// Where the data directory is made; must be on a file system with direct I/O.
-    #[arg(long, default_value = "target/bench")]
-    dir: PathBuf,
-    /// Core of the server.
-    #[arg(long, default_value_t = 0)]
-    core: usize,
-    /// Core of the client.
-    #[arg(long, default_value_t = 1)]
-    client_core: usize,
+    #[command(flatten)]
+    place: Place,
     #[arg(long, default_value_t = 5)]
     repeats: usize,
     /// Measured seconds of each turn, after one second of ramp.
@@ -89,8 +79,7 @@ fn turn(load: &mut ClosedLoop, seconds: u64, server_pid: u32) -> Result<Turn, An
 fn start(options: &Options) -> Result<Server, AnyError> {
     let mut server = Server::start_ringbolt(&ServeOptions {
         memory: options.memory.clone(),
-        core: options.core,
-        ..ServeOptions::fresh(&options.dir, "s3-client", options.ringbolt.as_deref())?
+        ..options.place.fresh("s3-client")?
     })?;
     let credentials = Credentials {
         access_key: ACCESS_KEY.into(),
@@ -136,7 +125,7 @@ fn measure(options: &Options, host: String, server_pid: u32) -> Result<Vec<Turn>
 fn run(options: &Options) -> Result<bool, AnyError> {
     let server = start(options)?;
     let (host, pid) = (server.address.to_string(), server.pid());
-    let turns = on_core(options.client_core, || measure(options, host, pid))??;
+    let turns = on_core(options.place.client_core, || measure(options, host, pid))??;
     server.stop()?;
     let (server_us, client_us) =
         (median_of(&turns, |turn| turn.server_us), median_of(&turns, |turn| turn.client_us));

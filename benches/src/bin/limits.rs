@@ -13,6 +13,7 @@ use ringbolt_bench::cli::RunOptions;
 use ringbolt_bench::job::{self, Surroundings};
 use ringbolt_bench::run::{Unwatched, run};
 use ringbolt_benches::http::process::{ACCESS_KEY, SECRET_KEY, ServeOptions, Server};
+use ringbolt_benches::place::{self, Place};
 use ringbolt_benches::stats::median;
 use ringbolt_benches::usage::on_core;
 use ringbolt_benches::verdict::{Verdicts, at_most, exit_code};
@@ -22,7 +23,6 @@ use ringbolt_tool_common::s3::sign::Credentials;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -39,18 +39,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[derive(Parser, Debug)]
 #[command(about = "What others wait while a client is at a limit")]
 struct Options {
-    /// The server; by default the one built beside this program.
-    #[arg(long)]
-    ringbolt: Option<PathBuf>,
-    /// Where the data directories are made; must be on a file system with direct I/O.
-    #[arg(long, default_value = "target/bench")]
-    dir: PathBuf,
-    /// Core of the server.
-    #[arg(long, default_value_t = 0)]
-    core: usize,
-    /// Core of the clients.
-    #[arg(long, default_value_t = 1)]
-    client_core: usize,
+    #[command(flatten)]
+    place: Place,
     #[arg(long, default_value_t = 11)]
     repeats: usize,
     /// Measured milliseconds of each turn.
@@ -310,15 +300,12 @@ fn write_accounts(serve: &ServeOptions) -> io::Result<()> {
 fn start(options: &Options, abuse: Abuse) -> Result<Server, AnyError> {
     let serve = ServeOptions {
         memory: "512MiB".into(),
-        core: options.core,
         tls: abuse.is_of_tls(),
         flags: abuse.flags().iter().map(|flag| (*flag).to_owned()).collect(),
-        ..ServeOptions::fresh(&options.dir, "limits", options.ringbolt.as_deref())?
+        ..options.place.fresh("limits")?
     };
     write_accounts(&serve)?;
-    let mut server = Server::start_ringbolt(&serve)?;
-    server.ready(Instant::now(), Duration::from_secs(180))?;
-    Ok(server)
+    Ok(place::start(&serve)?)
 }
 
 /// Returns the request that the abuser repeats; its object is put before.
@@ -382,7 +369,7 @@ fn measure_all(options: &Options) -> Result<bool, AnyError> {
     let mut verdicts = Verdicts::default();
     for abuse in Abuse::ALL {
         let server = start(options, abuse)?;
-        let measured = on_core(options.client_core, || {
+        let measured = on_core(options.place.client_core, || {
             measure(options, abuse, &server).map_err(|error| error.to_string())
         })?;
         server.stop()?;

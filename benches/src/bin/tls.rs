@@ -10,12 +10,12 @@ use clap::Parser;
 use ringbolt_bench::spec::{Https, ObjectOp};
 use ringbolt_benches::http::closed_loop::{ClosedLoop, Plan};
 use ringbolt_benches::http::process::{ServeOptions, Server};
+use ringbolt_benches::place::{self, Place};
 use ringbolt_benches::stats::median;
 use ringbolt_benches::usage::{on_core, process_cpu_ns};
 use ringbolt_benches::verdict::{Verdicts, at_most, exit_code};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// This is the most that a GET of 1 MiB over TLS may cost, as a multiple of its cost without.
 const LARGE_RATIO_MAX: f64 = 1.6;
@@ -26,18 +26,8 @@ const MIB: u64 = 1 << 20;
 #[derive(Parser, Debug)]
 #[command(about = "What TLS costs the server")]
 struct Options {
-    /// The server; by default the one built beside this program.
-    #[arg(long)]
-    ringbolt: Option<PathBuf>,
-    /// Where the data directories are made; must be on a file system with direct I/O.
-    #[arg(long, default_value = "target/bench")]
-    dir: PathBuf,
-    /// Core of the servers.
-    #[arg(long, default_value_t = 0)]
-    core: usize,
-    /// Core of the client.
-    #[arg(long, default_value_t = 1)]
-    client_core: usize,
+    #[command(flatten)]
+    place: Place,
     #[arg(long, default_value_t = 11)]
     repeats: usize,
     /// Measured milliseconds of each turn, after a fifth of that which is not counted.
@@ -94,14 +84,7 @@ fn turn(options: &Options, load: &mut ClosedLoop, server: &Server) -> Result<f64
 }
 
 fn start(options: &Options, name: &str, tls: bool) -> Result<Server, AnyError> {
-    let mut server = Server::start_ringbolt(&ServeOptions {
-        memory: options.memory.clone(),
-        core: options.core,
-        tls,
-        ..ServeOptions::fresh(&options.dir, name, options.ringbolt.as_deref())?
-    })?;
-    server.ready(Instant::now(), Duration::from_secs(180))?;
-    Ok(server)
+    Ok(place::start(&ServeOptions { memory: options.memory.clone(), tls, ..options.place.fresh(name)? })?)
 }
 
 /// Measures one scenario by turns. Returns the medians of the plain server and of the other.
@@ -129,7 +112,7 @@ fn run(options: &Options) -> Result<bool, AnyError> {
     let (plain, tls) = (start(options, "plain", false)?, start(options, "tls", true)?);
     let mut verdicts = Verdicts::default();
     for scenario in SCENARIOS {
-        let measured = on_core(options.client_core, || {
+        let measured = on_core(options.place.client_core, || {
             measure(options, scenario, &plain, &tls).map_err(|error| error.to_string())
         })?;
         let (without, with) = measured?;

@@ -3,6 +3,7 @@
 //! Invariant: each core only adds to the sums, so that anybody may read them without a lock. They say
 //! nothing that anything is decided by.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::shard::RecoveryStep;
@@ -48,16 +49,15 @@ impl Opening {
     /// Begins the sums of one shard, whose log may have up to `log_bytes` behind its checkpoint.
     pub(crate) fn shard(&self, log_bytes: u64) -> ShardOpening<'_> {
         self.bytes.fetch_add(log_bytes, Relaxed);
-        let (bytes, read_bytes) = (AtomicU64::new(log_bytes), AtomicU64::new(0));
-        ShardOpening { all: self, bytes, read_bytes }
+        ShardOpening { all: self, left: Cell::new(log_bytes) }
     }
 }
 
 /// The sums of one shard.
 pub(crate) struct ShardOpening<'a> {
     all: &'a Opening,
-    bytes: AtomicU64,
-    read_bytes: AtomicU64,
+    /// Bytes that are still to be read.
+    left: Cell<u64>,
 }
 
 impl ShardOpening<'_> {
@@ -65,14 +65,14 @@ impl ShardOpening<'_> {
     pub fn note(&self, step: RecoveryStep) {
         match step {
             RecoveryStep::Checkpoint(bytes) => {
-                self.bytes.fetch_add(bytes, Relaxed);
+                self.left.set(self.left.get() + bytes);
                 self.all.bytes.fetch_add(bytes, Relaxed);
             }
             RecoveryStep::Read(bytes) => {
-                let left = self.bytes.load(Relaxed) - self.read_bytes.load(Relaxed);
                 // A log may be longer than was expected.
-                self.read_bytes.fetch_add(bytes.min(left), Relaxed);
-                self.all.read_bytes.fetch_add(bytes.min(left), Relaxed);
+                let bytes = bytes.min(self.left.get());
+                self.left.set(self.left.get() - bytes);
+                self.all.read_bytes.fetch_add(bytes, Relaxed);
             }
         }
     }

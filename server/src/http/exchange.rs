@@ -8,11 +8,11 @@
 
 use super::body::{RequestBody, RequestRecord, ResponseBody, Unread};
 use super::head::{ALLOWED, HeadError};
-use super::{BODY_BYTES_MAX, Handler, HttpServer, REQUEST_BYTES, Start, StartProgress, check_head};
+use super::{BODY_BYTES_MAX, Handler, HttpServer, Limits, REQUEST_BYTES, Start, StartProgress, check_head};
 use crate::auth::{AuthError, RequestContext, WrongKey, anonymous};
 use crate::client::{Client, NoAddress};
 use crate::memory::ResponseMemory;
-use crate::throttle::{Held, Key, Pace};
+use crate::throttle::{Held, Key, Pace, ThrottleLimits};
 use crate::unix_time::now_s;
 use crate::xml::XmlWriter;
 use http::header::{
@@ -89,7 +89,7 @@ pub async fn exchange<H: Handler>(
         }
         (Ok(()), Ok(reservation)) => {
             // Pinned here: the scope is given a pointer, and not the whole future.
-            let answer = pin!(answer(server, request, &record, (&unread, &pace)));
+            let answer = pin!(answer(server, &limits, request, &record, (&unread, &pace)));
             (Some(reservation), id.scope(answer).await)
         }
     };
@@ -163,8 +163,24 @@ fn needed_bytes(request: &Request<Incoming>) -> u64 {
     REQUEST_BYTES + (2 * body.min(BODY_BYTES_MAX)).min(BODY_BYTES_MAX)
 }
 
+/// Lets a request in if its key and its bucket are not ahead of their limits, and notes that in `pace`.
+fn hold_to_limits<H: Handler, B>(
+    (server, handler): (&HttpServer<H>, &H),
+    limits: ThrottleLimits,
+    request: &Request<B>,
+    key: Key<'_>,
+    pace: &Pace,
+) -> Result<(), Held> {
+    if limits.is_any() {
+        let admitted = server.throttle.admit(limits, key, handler.bucket_of(request).as_deref());
+        pace.set(admitted.inspect_err(|_| server.traffic.held_back())?);
+    }
+    Ok(())
+}
+
 async fn answer<H: Handler>(
     server: &HttpServer<H>,
+    limits: &Limits,
     request: Request<Incoming>,
     record: &RequestRecord,
     (unread, pace): (&Unread, &Pace),
@@ -173,21 +189,14 @@ async fn answer<H: Handler>(
     let Some(handler) = server.handler.get() else {
         return starting(server.start.as_ref().map(Start::progress), path, id);
     };
-    let limits = server.limits();
     let stall = limits.body_stall;
     let request = request.map(|body| RequestBody::new(body, stall, unread.clone(), pace.clone()));
-    let admit = |signer: Option<&str>, bucket: Option<String>| {
-        let key = signer.map_or(Key::Anonymous(record.client.address), Key::Access);
-        let admitted = server.throttle.admit(limits.throttle, key, bucket.as_deref());
-        admitted.map(|admitted| pace.set(admitted)).inspect_err(|_| server.traffic.held_back())
-    };
+    let anybody = Key::Anonymous(record.client.address);
     if handler.is_for_anybody(&request) {
-        if limits.throttle.is_any()
-            && let Err(held) = admit(None, handler.bucket_of(&request))
-        {
-            return slow_down(held, path, id);
-        }
-        return handler.call(sent_by(record.client, pace, anonymous(request, id))).await;
+        return match hold_to_limits((server, handler), limits.throttle, &request, anybody, pace) {
+            Ok(()) => handler.call(sent_by(record.client, pace, anonymous(request, id))).await,
+            Err(held) => slow_down(held, path, id),
+        };
     }
     let admitted = match server.authenticator.authenticate(request, id, now_s()) {
         Ok(admitted) => admitted,
@@ -199,12 +208,11 @@ async fn answer<H: Handler>(
             return response;
         }
     };
-    if limits.throttle.is_any() {
-        let context = admitted.request.extensions().get::<RequestContext>();
-        let signer = context.and_then(|context| context.signer.as_ref()).map(|signer| &*signer.access_key);
-        if let Err(held) = admit(signer, handler.bucket_of(&admitted.request)) {
-            return slow_down(held, path, id);
-        }
+    let context = admitted.request.extensions().get::<RequestContext>();
+    let signer = context.and_then(|context| context.signer.as_ref());
+    let key = signer.map_or(anybody, |signer| Key::Access(&signer.access_key));
+    if let Err(held) = hold_to_limits((server, handler), limits.throttle, &admitted.request, key, pace) {
+        return slow_down(held, path, id);
     }
     let response = handler.call(sent_by(record.client, pace, admitted.request)).await;
     // The handler only knows that its body failed; what the client did wrong is known here.

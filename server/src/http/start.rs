@@ -2,7 +2,7 @@
 
 use ringbolt_engine::node::{Opening, OpeningProgress};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The longest time after which a client is told to come again, in seconds.
 const RETRY_AFTER_S_MAX: u64 = 60;
@@ -49,10 +49,8 @@ impl StartProgress {
 
     /// Returns after how many seconds a client should come again.
     pub fn retry_after_s(&self) -> u64 {
-        let wait = self
-            .ready_in_s()
-            .map_or(Duration::ZERO, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
-        (wait.as_secs().saturating_add(1)).min(RETRY_AFTER_S_MAX)
+        let wait = self.ready_in_s().unwrap_or(0.0) as u64;
+        wait.saturating_add(1).min(RETRY_AFTER_S_MAX)
     }
 }
 

@@ -188,11 +188,7 @@ impl S3Service {
         if !headers.contains_key(ORIGIN) || request.method() == Method::OPTIONS {
             return None;
         }
-        let name = match self.server.site_of(headers) {
-            Some(site) => site,
-            None => Target::parse(request.uri(), headers, self.server.domains.as_ref()).ok()?.bucket?,
-        };
-        let bucket = self.server.core.bucket(&name)?;
+        let bucket = self.server.core.bucket(&self.bucket_of(request)?)?;
         cors::headers_for(&bucket, request.method(), headers)
     }
 

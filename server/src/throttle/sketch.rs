@@ -31,9 +31,26 @@ impl Placing {
     }
 }
 
+/// The cells of all keys.
+#[derive(Debug)]
+struct Cells<T>(Vec<T>);
+
+impl<T: Default> Default for Cells<T> {
+    fn default() -> Self {
+        Self((0..ROWS * COLUMNS).map(|_| T::default()).collect())
+    }
+}
+
+impl<T> Cells<T> {
+    /// Returns those of one key, a cell in each row.
+    fn at(&self, places: Places) -> impl Iterator<Item = &T> {
+        places.0.into_iter().enumerate().map(|(row, column)| &self.0[row * COLUMNS + usize::from(column)])
+    }
+}
+
 /// How many there are of each key.
-#[derive(Clone, Debug)]
-pub struct Counts(Arc<Vec<AtomicU32>>);
+#[derive(Clone, Debug, Default)]
+pub struct Counts(Arc<Cells<AtomicU32>>);
 
 /// One of a count. It is given back when it is dropped.
 #[derive(Debug)]
@@ -42,21 +59,11 @@ pub struct Counted {
     places: Places,
 }
 
-impl Default for Counts {
-    fn default() -> Self {
-        Self(Arc::new((0..ROWS * COLUMNS).map(|_| AtomicU32::new(0)).collect()))
-    }
-}
-
 impl Counts {
-    fn cells(&self, places: Places) -> impl Iterator<Item = &AtomicU32> {
-        places.0.into_iter().enumerate().map(|(row, column)| &self.0[row * COLUMNS + usize::from(column)])
-    }
-
     /// Counts one more of a key. Returns None if there are `most` already. Cores that take at the same time
     /// may get one more each.
     pub fn take(&self, places: Places, most: u32) -> Option<Counted> {
-        let before = self.cells(places).map(|cell| cell.fetch_add(1, Relaxed)).min().unwrap_or(0);
+        let before = self.0.at(places).map(|cell| cell.fetch_add(1, Relaxed)).min().unwrap_or(0);
         let counted = Counted { counts: self.clone(), places };
         (before < most).then_some(counted)
     }
@@ -64,39 +71,29 @@ impl Counts {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.counts.cells(self.places).for_each(|cell| _ = cell.fetch_sub(1, Relaxed));
+        self.counts.0.at(self.places).for_each(|cell| _ = cell.fetch_sub(1, Relaxed));
     }
 }
 
 /// What each key has done lately, as the time that it takes at the rate it is allowed: a token bucket,
 /// kept as the moment at which it is full again.
-#[derive(Clone, Debug)]
-pub struct Rates(Arc<Vec<AtomicU64>>);
-
-impl Default for Rates {
-    fn default() -> Self {
-        Self(Arc::new((0..ROWS * COLUMNS).map(|_| AtomicU64::new(0)).collect()))
-    }
-}
+#[derive(Debug, Default)]
+pub struct Rates(Cells<AtomicU64>);
 
 impl Rates {
-    fn cells(&self, places: Places) -> impl Iterator<Item = &AtomicU64> {
-        places.0.into_iter().enumerate().map(|(row, column)| &self.0[row * COLUMNS + usize::from(column)])
-    }
-
     /// Returns how far a key is ahead of its rate at `now_ns`, in nanoseconds.
     pub fn ahead_ns(&self, places: Places, now_ns: u64) -> u64 {
-        self.cells(places).map(|cell| cell.load(Relaxed).saturating_sub(now_ns)).min().unwrap_or(0)
+        self.0.at(places).map(|cell| cell.load(Relaxed).saturating_sub(now_ns)).min().unwrap_or(0)
     }
 
     /// Forgets what all keys did.
     pub fn forget(&self) {
-        self.0.iter().for_each(|cell| cell.store(0, Relaxed));
+        self.0.0.iter().for_each(|cell| cell.store(0, Relaxed));
     }
 
     /// Notes that a key did what takes `cost_ns` at its rate.
     pub fn charge(&self, places: Places, cost_ns: u64, now_ns: u64) {
-        for cell in self.cells(places) {
+        for cell in self.0.at(places) {
             let later = |full_ns: u64| Some(full_ns.max(now_ns).saturating_add(cost_ns));
             // The function gives a value always.
             let _ = cell.fetch_update(Relaxed, Relaxed, later);
@@ -116,7 +113,7 @@ mod tests {
         assert!(counts.take(one, 3).is_none() && counts.take(one, 3).is_none());
         assert!(counts.take(other, 3).is_some());
         drop(held);
-        assert!(counts.0.iter().all(|cell| cell.load(Relaxed) == 0), "also what was refused");
+        assert!(counts.0.0.iter().all(|cell| cell.load(Relaxed) == 0), "also what was refused");
         assert!(counts.take(one, 3).is_some());
     }
 
@@ -131,7 +128,7 @@ mod tests {
         let most = held.iter().map(Vec::len).sum::<usize>();
         assert!((1..=103).contains(&most), "{most}");
         drop(held);
-        assert!(counts.0.iter().all(|cell| cell.load(Relaxed) == 0));
+        assert!(counts.0.0.iter().all(|cell| cell.load(Relaxed) == 0));
     }
 
     #[test]

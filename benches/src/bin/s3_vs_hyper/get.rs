@@ -15,7 +15,7 @@ const OBJECT_BYTES: usize = 4 << 10;
 
 pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
     println!("\nGET 4 KiB, {} connections", bench.options.connections);
-    let hyper = Server::start_hyper(bench.options.core)?;
+    let hyper = Server::start_hyper(bench.options.place.core)?;
     // One server reads the drive for each request, and the other has its default read cache.
     let mut without_cache = bench.fresh("s3-get-drive", "2GiB")?;
     without_cache.read_cache = Some("off".into());
@@ -70,7 +70,7 @@ struct Runs {
 
 /// Measures the bare stack alone.
 pub fn bare(bench: &Bench) -> Result<(), AnyError> {
-    let hyper = Server::start_hyper(bench.options.core)?;
+    let hyper = Server::start_hyper(bench.options.place.core)?;
     let request = Request { bytes: renderer(&hyper).anonymous_get("/"), expected_body: None };
     for repeat in 1..=bench.options.repeats {
         print(repeat, "hyper", run_load(bench.load(&hyper, vec![request.clone()]))?);

@@ -22,9 +22,9 @@ pub fn run(bench: &mut Bench) -> Result<(), AnyError> {
     println!("\nLIST of {PAGE}, {} connections", bench.options.connections);
     let mut sides = vec![("now", start_filled(bench, "s3-list")?, Vec::new())];
     if let Some(program) = bench.options.before.clone() {
-        let now = bench.options.ringbolt.replace(program);
+        let now = bench.options.place.ringbolt.replace(program);
         sides.push(("before", start_filled(bench, "s3-list-before")?, Vec::new()));
-        bench.options.ringbolt = now;
+        bench.options.place.ringbolt = now;
     }
     for repeat in 1..=bench.options.repeats {
         for (name, server, runs) in &mut sides {

@@ -21,6 +21,7 @@ use ringbolt_benches::http::load::Load;
 use ringbolt_benches::http::process::{ACCESS_KEY, SECRET_KEY, ServeOptions, Server};
 use ringbolt_benches::http::request::{Renderer, Request};
 use ringbolt_benches::http::sign::Credentials;
+use ringbolt_benches::place::Place;
 use ringbolt_benches::usage::pin_to_core;
 use ringbolt_benches::verdict::{Verdicts, exit_code};
 use std::path::PathBuf;
@@ -59,21 +60,11 @@ enum Scenario {
 #[command(about = "The server on one core, measured from outside")]
 pub struct Options {
     scenario: Scenario,
-    /// The server; by default the one built beside this program.
-    #[arg(long)]
-    ringbolt: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
     /// A server that was built before, which `list` measures by turns with this one.
     #[arg(long)]
     before: Option<PathBuf>,
-    /// Where data directories are made; must be on a file system with direct I/O.
-    #[arg(long, default_value = "target/bench")]
-    dir: PathBuf,
-    /// Core of the server under load.
-    #[arg(long, default_value_t = 0)]
-    core: usize,
-    /// Core of the load generator.
-    #[arg(long, default_value_t = 1)]
-    client_core: usize,
     #[arg(long, default_value_t = 5)]
     repeats: usize,
     /// Measured seconds of each turn, after one second of ramp.
@@ -108,9 +99,8 @@ impl Bench {
         Ok(ServeOptions {
             size: size.into(),
             memory: options.memory.clone(),
-            core: options.core,
             anonymous: !options.signed_only,
-            ..ServeOptions::fresh(&options.dir, name, options.ringbolt.as_deref())?
+            ..options.place.fresh(name)?
         })
     }
 
@@ -119,7 +109,7 @@ impl Bench {
             address: server.address,
             server_pid: server.pid(),
             connections: self.options.connections,
-            core: self.options.client_core,
+            core: self.options.place.client_core,
             ramp: Duration::from_secs(1),
             runtime: Duration::from_secs(self.options.seconds),
             rest: None,
@@ -168,11 +158,11 @@ pub fn expect_success(server: &Server, requests: Vec<Bytes>) -> Result<(), AnyEr
 
 fn run(options: Options) -> Result<bool, AnyError> {
     if options.scenario == Scenario::Hyper {
-        pin_to_core(options.core)?;
+        pin_to_core(options.place.core)?;
         hyper_server::serve(4 << 10, |address| println!("{address}"))?;
         return Ok(true);
     }
-    std::fs::create_dir_all(&options.dir)?;
+    std::fs::create_dir_all(&options.place.dir)?;
     let scenario = options.scenario;
     let mut bench = Bench { options, verdicts: Verdicts::default() };
     match scenario {

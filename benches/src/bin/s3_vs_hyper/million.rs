@@ -109,7 +109,7 @@ fn store(bench: &Bench, server: &Server) -> Result<(), AnyError> {
     let (count, length) = (bench.options.objects, bench.options.object_bytes);
     let renderer = renderer(server);
     let started = Instant::now();
-    on_core(bench.options.client_core, || store_here(renderer, count, length))??;
+    on_core(bench.options.place.client_core, || store_here(renderer, count, length))??;
     let seconds = started.elapsed().as_secs_f64();
     println!("stored {count} objects of {length} bytes in {seconds:.1} s, {:.0}/s", count as f64 / seconds);
     Ok(())

@@ -141,10 +141,6 @@ impl IoEngine for Drive {
     fn flush_to_close(&mut self) -> Result<(), EngineError> {
         self.upkeep.close(self.blocks.files())
     }
-
-    fn finish(&mut self) -> Result<(), EngineError> {
-        Ok(())
-    }
 }
 
 fn broken(error: std::io::Error) -> EngineError {

@@ -191,7 +191,9 @@ pub trait IoEngine {
     ///
     /// # Errors
     /// Fails when closing fails.
-    fn finish(&mut self) -> Result<(), EngineError>;
+    fn finish(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
 
     /// Returns what a user should know beyond the figures: a line for each kind of failure, with
     /// its count.

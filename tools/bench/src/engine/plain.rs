@@ -184,8 +184,4 @@ impl IoEngine for Plain {
     fn flush_to_close(&mut self) -> Result<(), EngineError> {
         self.upkeep.close(&self.files)
     }
-
-    fn finish(&mut self) -> Result<(), EngineError> {
-        Ok(())
-    }
 }

@@ -226,24 +226,25 @@ fn judged(judge: &clap::Command, setting: &Setting) -> Result<(), String> {
 ///
 /// # Errors
 /// Fails when the file can not be used.
-pub fn parse_line() -> Result<Cli, ConfigError> {
-    let command = with_file_of(&std::env::args_os().collect::<Vec<_>>(), |command, line| {
-        Ok(command.get_matches_from(line))
-    });
-    command.map(|matches| Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+pub fn parse_line() -> Result<(Cli, Settings), ConfigError> {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let (matches, _) = with_file_of(&line, |command, line| Ok(command.get_matches_from(line)))?;
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    Ok((cli, Settings::of(line, &matches)))
 }
 
-/// Parses a command line by `get`, and once more with what the file says that it names.
+/// Parses a command line by `get`, and once more with what the file says that it names, which is returned too.
 fn with_file_of(
     line: &[OsString],
     get: impl Fn(clap::Command, &[OsString]) -> Result<ArgMatches, ConfigError>,
-) -> Result<ArgMatches, ConfigError> {
+) -> Result<(ArgMatches, Option<ConfigFile>), ConfigError> {
     let matches = get(Cli::command(), line)?;
     let serve = matches.subcommand_matches("serve");
-    match serve.and_then(|serve| serve.get_one::<PathBuf>("config")) {
-        Some(path) => get(ConfigFile::read(path)?.apply(Cli::command())?, line),
-        None => Ok(matches),
-    }
+    let Some(path) = serve.and_then(|serve| serve.get_one::<PathBuf>("config")) else {
+        return Ok((matches, None));
+    };
+    let file = ConfigFile::read(path)?;
+    Ok((get(file.apply(Cli::command())?, line)?, Some(file)))
 }
 
 /// The settings of a server that runs, by which those that are read again are compared.
@@ -274,14 +275,10 @@ fn changes(values: &Values, before: &Values) -> Vec<String> {
 }
 
 impl Settings {
-    /// Returns the settings of this process.
-    ///
-    /// # Errors
-    /// Fails when the configuration file can not be used any more.
-    pub fn of_process() -> Result<Self, ConfigError> {
-        let line: Vec<OsString> = std::env::args_os().collect();
-        let started = values(&again(&line)?);
-        Ok(Self { line, current: started.clone(), started })
+    /// Returns the settings that a command line was parsed to.
+    fn of(line: Vec<OsString>, matches: &ArgMatches) -> Self {
+        let started = values(matches);
+        Self { line, current: started.clone(), started }
     }
 
     /// Takes note of what counts now.
@@ -294,25 +291,28 @@ impl Settings {
     /// # Errors
     /// Fails when the file can not be used.
     pub fn read_again(&self) -> Result<Again, ConfigError> {
-        let matches = again(&self.line)?;
+        let (matches, _) = again(&self.line)?;
         let values = values(&matches);
-        let cli = Cli::from_arg_matches(&matches);
-        let cli = cli.map_err(|error| ConfigError::Environment(error.to_string()))?;
+        let cli = cli_of(&matches)?;
         let (changed, since_start) = (changes(&values, &self.current), changes(&values, &self.started));
         Ok(Again { cli, changed, since_start, values })
     }
 }
 
-fn again(line: &[OsString]) -> Result<ArgMatches, ConfigError> {
+fn again(line: &[OsString]) -> Result<(ArgMatches, Option<ConfigFile>), ConfigError> {
     with_file_of(line, |command, line| {
         command.try_get_matches_from(line).map_err(|error| ConfigError::Environment(error.to_string()))
     })
 }
 
+fn cli_of(matches: &ArgMatches) -> Result<Cli, ConfigError> {
+    Cli::from_arg_matches(matches).map_err(|error| ConfigError::Environment(error.to_string()))
+}
+
 /// Returns the values of all flags that a file may set.
-fn values(matches: &ArgMatches) -> Vec<(String, Vec<OsString>)> {
-    let command = Cli::command();
+fn values(matches: &ArgMatches) -> Values {
     let Some(serve) = matches.subcommand_matches("serve") else { return Vec::new() };
+    let command = Cli::command();
     let raw = |arg: &Arg| raw_of(serve, arg).into_iter().map(ToOwned::to_owned).collect();
     let named = |arg: &Arg| (arg.get_long().unwrap_or_default().to_owned(), raw(arg));
     settable(&command).into_iter().map(named).collect()
@@ -331,13 +331,12 @@ pub fn run(args: &ConfigArgs) -> Result<(), super::CliError> {
         ConfigCommand::Show { defaults: true, .. } => print!("{}", documented(&Cli::command())),
         ConfigCommand::Show { file, .. } => print!("{}", effective(file.as_deref())?),
         ConfigCommand::Check { file } => {
-            let matches = of_server(Some(file))?;
-            let cli = Cli::from_arg_matches(&matches);
-            let cli = cli.map_err(|error| ConfigError::Environment(error.to_string()))?;
+            let (matches, read) = of_server(Some(file))?;
+            let cli = cli_of(&matches)?;
             super::log_filter(&cli.log)?;
             let Command::Serve(serve) = cli.command else { return Ok(()) };
             check(*serve)?;
-            let count = ConfigFile::read(file)?.settings.len();
+            let count = read.map_or(0, |read| read.settings.len());
             println!("{}: {count} {}, and a server would take them", file.display(), keys(count));
         }
     }
@@ -354,7 +353,7 @@ fn keys(count: usize) -> &'static str {
 }
 
 /// Returns what a server would have with this file and the environment as it is.
-fn of_server(file: Option<&Path>) -> Result<ArgMatches, ConfigError> {
+fn of_server(file: Option<&Path>) -> Result<(ArgMatches, Option<ConfigFile>), ConfigError> {
     let mut line = vec![OsString::from("ringbolt"), OsString::from("serve")];
     if let Some(path) = file {
         line.extend([OsString::from("--config"), path.into()]);
@@ -364,11 +363,8 @@ fn of_server(file: Option<&Path>) -> Result<ArgMatches, ConfigError> {
 
 /// Returns all keys with their values, and where these come from.
 fn effective(file: Option<&Path>) -> Result<String, ConfigError> {
-    let matches = of_server(file)?;
-    let in_file: Vec<String> = match file {
-        Some(path) => ConfigFile::read(path)?.settings.into_iter().map(|setting| setting.key).collect(),
-        None => Vec::new(),
-    };
+    let (matches, file) = of_server(file)?;
+    let settings = file.map_or_else(Vec::new, |file| file.settings);
     let Some(serve) = matches.subcommand_matches("serve") else { return Ok(String::new()) };
     let command = Cli::command();
     let mut lines = Vec::new();
@@ -376,7 +372,7 @@ fn effective(file: Option<&Path>) -> Result<String, ConfigError> {
         let key = arg.get_long().unwrap_or_default();
         let source = match serve.value_source(arg.get_id().as_str()) {
             Some(ValueSource::EnvVariable) => "environment",
-            _ if in_file.iter().any(|name| name == key) => "file",
+            _ if settings.iter().any(|setting| setting.key == key) => "file",
             _ => "default",
         };
         let raw: Vec<String> =

@@ -458,12 +458,12 @@ pub enum CliError {
 }
 
 /// Does what the command line says; gives the exit status of commands that have several.
-pub fn execute(cli: Cli) -> Result<ExitCode, CliError> {
+pub fn execute((cli, settings): (Cli, Settings)) -> Result<ExitCode, CliError> {
     // What the engine says when it opens a drive does not belong among results.
     let is_quiet = matches!(cli.command, Command::Bench { .. } | Command::Plan(_)) && cli.log == LOG_DEFAULT;
     let relog = start_logging(if is_quiet { "warn" } else { &cli.log }, cli.log_format)?;
     match cli.command {
-        Command::Serve(args) => serve(*args, relog)?,
+        Command::Serve(args) => serve(*args, settings, relog)?,
         Command::Config(args) => config::run(&args)?,
         Command::Format(args) => format(&args)?,
         Command::Inspect(args) => inspect(&args)?,
@@ -558,8 +558,7 @@ fn tls_source(args: &ServeArgs) -> Result<Option<TlsSource>, CliError> {
     Ok(Some(TlsSource { files, clients }))
 }
 
-fn serve(args: ServeArgs, relog: Relog) -> Result<(), CliError> {
-    let mut settings = Settings::of_process()?;
+fn serve(args: ServeArgs, mut settings: Settings, relog: Relog) -> Result<(), CliError> {
     let reader = move || read_again(&mut settings, &relog).map_err(|error| error.to_string());
     run(serve_options(args)?, Some(Box::new(reader)))?;
     Ok(())

@@ -157,8 +157,8 @@ fn what_was_read_again_names_what_changed() {
         .into_iter()
         .chain([path.clone().into()])
         .collect();
-    let started = values(&again(&line).unwrap());
-    let mut settings = Settings { line, current: started.clone(), started };
+    let (matches, _) = again(&line).unwrap();
+    let mut settings = Settings::of(line, &matches);
     let mut read = |text: &str| {
         std::fs::write(&path, text).unwrap();
         let again = settings.read_again()?;
