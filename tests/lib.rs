@@ -6,6 +6,8 @@
 //! intended and not with a copy. Data is stored under the target directory, because temporary
 //! directories are often in memory, which does not support O_DIRECT.
 
+#[cfg(feature = "server")]
+pub mod authority;
 pub mod binary;
 #[cfg(feature = "server")]
 pub mod client;

@@ -4,6 +4,7 @@
 //! Each test has its own server, data directory and port, so that they can run in parallel.
 
 mod access;
+mod acme;
 mod admin;
 mod bench;
 mod bench_process;

@@ -242,6 +242,10 @@ pub(crate) async fn transport_of<H: Handler>(
     let handshake = monoio::time::timeout(server.limits().header_time, handshake);
     let failed: HandshakeError = match select(pin!(handshake), server.shutdown.requested()).await {
         Either::Left((Ok(Ok(transport)), _)) => return Some(transport),
+        Either::Left((Ok(Err(HandshakeError::Proof)), _)) => {
+            tracing::info!(%address, "an authority looked at the proof of a name");
+            return None;
+        }
         Either::Left((Ok(Err(error)), _)) => error,
         Either::Left((Err(_), _)) => HandshakeError::TimedOut,
         Either::Right(_) => return None,

@@ -7,9 +7,11 @@
 //! - A handshake takes its own time alone: it is a task as any other, ends with the time for a head, and
 //!   keeps at most [`HANDSHAKE_BYTES_MAX`].
 //! - Whoever speaks HTTP where TLS is spoken is told so, in HTTP.
+//! - Whoever asks for the proof of a name gets no connection that HTTP could be spoken on.
 
 use super::io::{HyperIo, LARGE_SEND_BYTES, Socket};
 use crate::client::Client;
+use crate::tls::PROOF_PROTOCOL;
 use hyper::rt::ReadBufCursor;
 use ringbolt_tls::{RECORD_BYTES_MAX, Sealer, Session, TlsError};
 use rustls::ProtocolVersion;
@@ -49,6 +51,8 @@ pub enum HandshakeError {
     TimedOut,
     #[error("the client speaks plain HTTP where TLS is spoken")]
     PlainHttp,
+    #[error("the client is an authority, and saw what it asked for")]
+    Proof,
     #[error("the client sent more than {HANDSHAKE_BYTES_MAX} bytes and no whole message of a handshake")]
     TooLong,
     #[error(transparent)]
@@ -117,6 +121,9 @@ impl Transport {
             if session.kept().len() > HANDSHAKE_BYTES_MAX {
                 return Err(HandshakeError::TooLong);
             }
+        }
+        if session.connection().alpn_protocol() == Some(PROOF_PROTOCOL) {
+            return Err(HandshakeError::Proof);
         }
         // A proxy that has said how its client speaks TLS speaks it here for itself.
         if !client.is_secure {

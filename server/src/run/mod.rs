@@ -15,8 +15,11 @@ mod signals;
 mod tls;
 
 pub use self::drives::{format_with_progress, human_size};
-pub use self::options::{LiveOptions, MemoryPlan, ReadAgain, Reader, ServeOptions, TlsSource};
+pub use self::options::{
+    LiveOptions, MemoryPlan, ReadAgain, Reader, ServeOptions, TlsCertificates, TlsSource,
+};
 pub use crate::network::Network;
+pub use crate::office::{AcmeOptions, Directory as AcmeDirectory};
 pub use crate::s3::{Ownership, StorageClasses};
 pub use crate::throttle::{PerSecond, ThrottleLimits};
 pub use crate::tls::{CertificateFiles, ClientCertificates};
@@ -30,7 +33,7 @@ use self::keeper::Keeper;
 use self::live::Live;
 use self::shutdown::ShutdownBarrier;
 use self::signals::{Reloads, handle_signals};
-use self::tls::{check_tls, load_tls};
+use self::tls::{check_tls, load_tls, open_office};
 use crate::admin::{AdminSocket, AdminSocketError};
 use crate::auth::{AccountError, Accounts};
 use crate::client::TrustedProxies;
@@ -176,7 +179,8 @@ pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeErr
     let (change, live_bells) = bells(cpus.len()).map_err(ServeError::Thread)?;
     let throttle = Arc::new(Throttle::default());
     let live = Arc::new(Live::new(options.live.clone(), change));
-    let reloads = Reloads { tls: offered.each(), reader, live: live.clone() };
+    let office = open_office(&options, &offered).map_err(ServeError::Thread)?;
+    let reloads = Reloads { tls: offered.each(), office, reader, live: live.clone() };
     handle_signals(stop.clone(), reloads).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
     let connections = ConnectionCap::new(plan.connections);

@@ -3,6 +3,7 @@
 use crate::auth::RootCredentials;
 use crate::http::{CONNECTION_BYTES_MAX, ConnectionCap, Limits, TLS_BYTES_MAX};
 use crate::network::Network;
+use crate::office::AcmeOptions;
 use crate::s3::{Ownership, StorageClasses};
 use crate::throttle::ThrottleLimits;
 use crate::tls::{CertificateFiles, ClientCertificates};
@@ -103,12 +104,21 @@ pub struct ReadAgain {
 /// Reads the configuration again. It fails with what is wrong.
 pub type Reader = Box<dyn FnMut() -> Result<ReadAgain, String> + Send>;
 
-/// Where the certificates of TLS come from.
+/// Which certificates the server has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsCertificates {
+    /// Files, of which the first is for clients that name no host.
+    Files(Vec<CertificateFiles>),
+    /// One that the server makes, and that signs itself.
+    SelfSigned,
+    /// One that an authority signs.
+    Ordered(AcmeOptions),
+}
+
+/// What TLS is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSource {
-    /// Files, of which the first is for clients that name no host. Without any, the server makes a
-    /// certificate that signs itself.
-    pub files: Vec<CertificateFiles>,
+    pub certificates: TlsCertificates,
     pub clients: Option<ClientCertificates>,
 }
 

@@ -4,6 +4,7 @@
 use super::bell::Bells;
 use super::live::Live;
 use super::options::{ReadAgain, Reader};
+use crate::office::{Errand, Office};
 use crate::tls::Tls;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 /// What SIGHUP reads again.
 pub struct Reloads {
     pub tls: Vec<Arc<Tls>>,
+    pub office: Option<Office>,
     /// Reads the configuration. None: there is none that could be read again.
     pub reader: Option<Reader>,
     pub live: Arc<Live>,
@@ -53,6 +55,9 @@ impl Reloads {
             Err(error) => {
                 tracing::error!(%error, "SIGHUP: certificates can not be read; the server goes on with those it has");
             }
+        }
+        if let Some(office) = &self.office {
+            office.ask(Errand::LookAtCertificates);
         }
         let Some(reader) = &mut self.reader else { return };
         match reader() {

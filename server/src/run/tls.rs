@@ -1,8 +1,10 @@
 //! The certificates of a server that starts.
 
-use super::{ServeOptions, TlsSource};
+use super::{ServeOptions, TlsCertificates, TlsSource};
+use crate::office::Office;
 use crate::tls::{CertificateSource, Tls, TlsOptions, TlsSetupError};
 use crate::unix_time::now_s;
+use std::io;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -26,12 +28,14 @@ impl Offered {
 
 /// Reads the certificates, and says what they are for.
 pub fn load_tls(options: &ServeOptions) -> Result<Offered, TlsSetupError> {
-    let Some(TlsSource { files, clients }) = &options.tls else {
+    let Some(TlsSource { certificates, clients }) = &options.tls else {
         return Ok(Offered { tls: None, admin_tls: None });
     };
-    let source = match files.as_slice() {
-        [] => CertificateSource::SelfSigned { directory: options.data_dir.clone(), hosts: hosts(options) },
-        files => CertificateSource::Files(files.to_vec()),
+    let directory = options.data_dir.clone();
+    let source = match certificates {
+        TlsCertificates::Files(files) => CertificateSource::Files(files.clone()),
+        TlsCertificates::SelfSigned => CertificateSource::SelfSigned { directory, hosts: hosts(options) },
+        TlsCertificates::Ordered(acme) => CertificateSource::Ordered { directory, hosts: acme.hosts.clone() },
     };
     let tls = Tls::load(TlsOptions { source: source.clone(), clients: clients.clone() })?;
     tell_of_certificates(&tls);
@@ -49,7 +53,7 @@ pub fn load_tls(options: &ServeOptions) -> Result<Offered, TlsSetupError> {
 /// Fails with what is wrong.
 pub fn check_tls(options: &ServeOptions) -> Result<(), TlsSetupError> {
     match &options.tls {
-        Some(TlsSource { files, clients }) if !files.is_empty() => {
+        Some(TlsSource { certificates: TlsCertificates::Files(files), clients }) => {
             let source = CertificateSource::Files(files.clone());
             Tls::load(TlsOptions { source, clients: clients.clone() }).map(|_| ())
         }
@@ -74,6 +78,19 @@ fn hosts(options: &ServeOptions) -> Vec<String> {
         add(format!("*.{domain}"));
     }
     hosts
+}
+
+/// Opens the office, if there is something for it to do.
+///
+/// # Errors
+/// Fails when the system gives no thread.
+pub fn open_office(options: &ServeOptions, offered: &Offered) -> io::Result<Option<Office>> {
+    match &options.tls {
+        Some(TlsSource { certificates: TlsCertificates::Ordered(acme), .. }) => {
+            Office::open(acme.clone(), options.data_dir.clone(), offered.each()).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Logs what the certificates are for and until when.

@@ -6,7 +6,7 @@ use super::CertificateFiles;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::ClientHello;
 use rustls::sign::CertifiedKey;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -46,6 +46,8 @@ pub struct CertificateInfo {
     pub path: PathBuf,
     /// The hosts that it is for: names, names with `*.` before them, and addresses.
     pub hosts: Vec<String>,
+    /// When it begins, in seconds since 1970.
+    pub begins_s: i64,
     /// When it ends, in seconds since 1970.
     pub ends_s: i64,
 }
@@ -87,11 +89,11 @@ impl std::fmt::Debug for Certificates {
     }
 }
 
-impl ResolvesServerCert for Certificates {
+impl Certificates {
     /// Chooses the certificate that fits the name best, the earlier of two, and one whose kind of key the
     /// client takes. Who names no host, or one that no certificate is for, gets the first: the client says
     /// better than we could what it misses.
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    pub fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let taken = |certificate: &&Certificate| {
             certificate.key.key.choose_scheme(hello.signature_schemes()).is_some()
         };
@@ -111,18 +113,36 @@ pub fn read_certificates(
 }
 
 fn read_pair(files: &CertificateFiles, provider: &CryptoProvider) -> Result<Certificate, PairError> {
-    let CertificateFiles { chain: path, key: key_path } = files;
     let read =
         |path: &Path| std::fs::read(path).map_err(|source| PairError::Read { path: path.to_owned(), source });
+    let chain = read(&files.chain)?;
+    pair_of(files, &chain, &zeroize::Zeroizing::new(read(&files.key)?), provider)
+}
+
+/// Looks whether what is to be in these files is a certificate with its key.
+///
+/// # Errors
+/// Fails as reading the files would.
+pub fn check_pair(files: &CertificateFiles, chain: &[u8], key: &[u8]) -> Result<CertificateInfo, PairError> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    pair_of(files, chain, key, &provider).map(|certificate| certificate.info)
+}
+
+fn pair_of(
+    files: &CertificateFiles,
+    chain_text: &[u8],
+    key_text: &[u8],
+    provider: &CryptoProvider,
+) -> Result<Certificate, PairError> {
+    let CertificateFiles { chain: path, key: key_path } = files;
     let broken = |problem: String| PairError::Certificate { path: path.clone(), problem };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(path)?)
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain_text)
         .collect::<Result<_, _>>()
         .map_err(|error| broken(format!("it is no PEM: {error}")))?;
     let first = chain.first().ok_or_else(|| PairError::NoCertificate { path: path.clone() })?;
     let info = info_of(path, first).map_err(broken)?;
-    let key_text = zeroize::Zeroizing::new(read(key_path)?);
-    let is_encrypted = memchr::memmem::find(&key_text, b"ENCRYPTED").is_some();
-    let key = PrivateKeyDer::from_pem_slice(&key_text).map_err(|_| match is_encrypted {
+    let is_encrypted = memchr::memmem::find(key_text, b"ENCRYPTED").is_some();
+    let key = PrivateKeyDer::from_pem_slice(key_text).map_err(|_| match is_encrypted {
         true => PairError::EncryptedKey { path: key_path.clone() },
         false => PairError::NoKey { path: key_path.clone() },
     })?;
@@ -151,7 +171,9 @@ pub fn info_of(path: &Path, certificate: &[u8]) -> Result<CertificateInfo, Strin
             _ => {}
         }
     }
-    Ok(CertificateInfo { path: path.to_owned(), hosts, ends_s: parsed.validity().not_after.timestamp() })
+    let validity = parsed.validity();
+    let (begins_s, ends_s) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    Ok(CertificateInfo { path: path.to_owned(), hosts, begins_s, ends_s })
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

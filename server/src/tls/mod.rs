@@ -13,21 +13,25 @@
 //! TLS 1.3 and 1.2 with the cipher suites that rustls offers are all there is: older ones are not built.
 
 mod certificates;
+pub mod ordered;
+mod proof;
 mod self_signed;
 
 pub use self::certificates::{CertificateInfo, PairError};
+pub use self::proof::{PROOF_PROTOCOL, Proof, ProofError};
 pub use self::self_signed::SelfSignedError;
 
 use self::certificates::{Certificates, read_certificates};
+use self::proof::{Chooser, Proofs};
 use ringbolt_tls::read_roots;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerConfig, VerifierBuilderError, WebPkiClientVerifier,
 };
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A certificate with its key, in files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,9 @@ pub enum CertificateSource {
     /// One that the server makes itself and keeps in its data directory, for a trial. `hosts` are names and
     /// addresses that it is for.
     SelfSigned { directory: PathBuf, hosts: Vec<String> },
+    /// One that an authority signs for these names, see [`crate::office`]. Until it has, the server makes one
+    /// itself.
+    Ordered { directory: PathBuf, hosts: Vec<String> },
 }
 
 /// The certificates that clients are asked for.
@@ -81,14 +88,23 @@ pub enum TlsSetupError {
 pub struct Tls {
     options: TlsOptions,
     current: Mutex<Current>,
-    /// Grows with each reload.
+    /// Held by whoever makes the settings anew.
+    changing: Mutex<()>,
+    /// Grows with each change.
     version: AtomicU64,
 }
 
 struct Current {
     config: Arc<ServerConfig>,
+    parts: Parts,
+}
+
+/// What the settings are made of.
+#[derive(Clone)]
+struct Parts {
     tickets: Arc<dyn ProducesTickets>,
-    certificates: Vec<CertificateInfo>,
+    certificates: Arc<Certificates>,
+    proofs: Arc<Proofs>,
 }
 
 impl Tls {
@@ -97,10 +113,14 @@ impl Tls {
     /// # Errors
     /// Fails with the file that is wrong, and what to do about it.
     pub fn load(options: TlsOptions) -> Result<Arc<Self>, TlsSetupError> {
-        let tickets = new_tickets()?;
-        let (config, certificates) = read(&options, tickets.clone())?;
-        let current = Mutex::new(Current { config, tickets, certificates });
-        Ok(Arc::new(Self { options, current, version: AtomicU64::new(0) }))
+        let parts = Parts {
+            tickets: new_tickets()?,
+            certificates: Arc::new(read(&options.source)?),
+            proofs: Arc::new(Proofs::default()),
+        };
+        let current = Mutex::new(Current { config: make_config(&options, &parts)?, parts });
+        let changing = Mutex::new(());
+        Ok(Arc::new(Self { options, current, changing, version: AtomicU64::new(0) }))
     }
 
     /// Reads everything again. New connections have it; those that are open go on with what they began
@@ -109,23 +129,43 @@ impl Tls {
     /// # Errors
     /// Fails as [`Self::load`] does. What was goes on then.
     pub fn reload(&self) -> Result<(), TlsSetupError> {
-        let lock = || self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let tickets = lock().tickets.clone();
+        let certificates = Arc::new(read(&self.options.source)?);
+        self.change(|parts| parts.certificates = certificates)
+    }
+
+    /// Sets what proves to an authority that this server is at the names that it is to sign for. Each proof
+    /// is shown to whoever asks for nothing but proofs.
+    ///
+    /// # Errors
+    /// Fails when the library refuses the settings that were made of them.
+    pub fn set_proofs(&self, proofs: Vec<Proof>) -> Result<(), TlsSetupError> {
+        self.change(|parts| parts.proofs = Arc::new(Proofs(proofs)))
+    }
+
+    /// Makes the settings anew with what `with` changes.
+    fn change(&self, with: impl FnOnce(&mut Parts)) -> Result<(), TlsSetupError> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = self.current().parts.clone();
+        with(&mut parts);
         // Files may be slow, and a core that looks meanwhile must not wait for them.
-        let (config, certificates) = read(&self.options, tickets.clone())?;
-        let mut current = lock();
-        *current = Current { config, tickets, certificates };
+        let config = make_config(&self.options, &parts)?;
+        let mut current = self.current();
+        *current = Current { config, parts };
         self.version.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
     /// Returns what is known of the certificates that are used now.
     pub fn certificates(&self) -> Vec<CertificateInfo> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).certificates.clone()
+        self.current().parts.certificates.infos()
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn newest(&self) -> (u64, Arc<ServerConfig>) {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current();
         // It is read under the lock: it is that of what is found.
         (self.version.load(Ordering::Acquire), current.config.clone())
     }
@@ -160,33 +200,38 @@ fn new_tickets() -> Result<Arc<dyn ProducesTickets>, TlsSetupError> {
     rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| TlsSetupError::Library(error.to_string()))
 }
 
-fn read(
-    options: &TlsOptions,
-    tickets: Arc<dyn ProducesTickets>,
-) -> Result<(Arc<ServerConfig>, Vec<CertificateInfo>), TlsSetupError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let certificates = match &options.source {
+fn read(source: &CertificateSource) -> Result<Certificates, TlsSetupError> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    Ok(match source {
         CertificateSource::Files(files) => read_certificates(files, &provider)?,
-        CertificateSource::SelfSigned { directory, hosts } => {
-            let files = self_signed::keep(directory, hosts)?;
-            // A pair that was damaged is of no use to anybody.
-            match read_certificates(&[files], &provider) {
-                Ok(certificates) => certificates,
-                Err(_) => read_certificates(&[self_signed::make(directory, hosts)?], &provider)?,
+        CertificateSource::SelfSigned { directory, hosts } => read_own(directory, hosts, &provider)?,
+        // It is whole, or none is there: a life that ended between its two files left a pair that is none.
+        CertificateSource::Ordered { directory, hosts } => {
+            match read_certificates(&[ordered::files_in(directory)], &provider) {
+                Ok(certificates) if ordered::are_for(&certificates.infos(), hosts) => certificates,
+                _ => read_own(directory, hosts, &provider)?,
             }
         }
-    };
-    let infos = certificates.infos();
-    let config = make_config(options, certificates, tickets, provider)?;
-    Ok((Arc::new(config), infos))
+    })
 }
 
-fn make_config(
-    options: &TlsOptions,
-    certificates: Certificates,
-    tickets: Arc<dyn ProducesTickets>,
-    provider: Arc<CryptoProvider>,
-) -> Result<ServerConfig, TlsSetupError> {
+/// Reads the certificate that the server makes itself.
+fn read_own(
+    directory: &Path,
+    hosts: &[String],
+    provider: &CryptoProvider,
+) -> Result<Certificates, TlsSetupError> {
+    let files = self_signed::keep(directory, hosts)?;
+    // A pair that was damaged is of no use to anybody.
+    match read_certificates(&[files], provider) {
+        Ok(certificates) => Ok(certificates),
+        Err(_) => Ok(read_certificates(&[self_signed::make(directory, hosts)?], provider)?),
+    }
+}
+
+fn make_config(options: &TlsOptions, parts: &Parts) -> Result<Arc<ServerConfig>, TlsSetupError> {
+    let Parts { tickets, certificates, proofs } = parts.clone();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| TlsSetupError::Library(error.to_string()))?;
     let builder = match &options.clients {
@@ -202,8 +247,12 @@ fn make_config(
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let mut config = builder.with_cert_resolver(Arc::new(certificates));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let mut alpn_protocols = vec![b"http/1.1".to_vec()];
+    if !proofs.0.is_empty() {
+        alpn_protocols.push(PROOF_PROTOCOL.to_vec());
+    }
+    let mut config = builder.with_cert_resolver(Arc::new(Chooser { certificates, proofs }));
+    config.alpn_protocols = alpn_protocols;
     // Tickets hold all that is needed to resume, so the server keeps nothing for clients that went away.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     if options.clients.is_none() {
@@ -213,7 +262,7 @@ fn make_config(
     } else {
         config.send_tls13_tickets = 0;
     }
-    Ok(config)
+    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

@@ -230,3 +230,66 @@ fn a_certificate_that_signs_itself_is_kept_and_made_anew_for_other_hosts() {
     assert!(shake(&client, CoreTls::new(mended).config(), "example.com").is_ok());
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
 }
+
+#[test]
+fn a_proof_is_shown_to_whoever_asks_for_proofs_alone_while_there_is_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = pair(directory.path(), "s", &["s3.example", "other.example"]);
+    let tls = Tls::load(of_files(vec![files.clone()])).unwrap();
+    let core = CoreTls::new(tls.clone());
+    let speaking = |protocols: &[&[u8]]| {
+        let mut config = trusting(&[&files.chain]);
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::new(config)
+    };
+    let authority = speaking(&[PROOF_PROTOCOL]);
+    let try_with = |client: &Arc<ClientConfig>, host: &str| shake(client, core.config(), host);
+    // What a client does not trust it has seen.
+    let sees = |host: &str| match try_with(&authority, host).unwrap_err() {
+        rustls::Error::InvalidCertificate(_) => true,
+        rustls::Error::General(_) | rustls::Error::NoApplicationProtocol => false,
+        other => panic!("{other}"),
+    };
+    assert!(!sees("s3.example"));
+    tls.set_proofs(vec![Proof::new("s3.example", &[7; 32]).unwrap()]).unwrap();
+    assert!(sees("s3.example"));
+    assert!(!sees("other.example"));
+    for client in [speaking(&[]), speaking(&[b"http/1.1"]), speaking(&[b"http/1.1", PROOF_PROTOCOL])] {
+        assert_eq!(try_with(&client, "s3.example").unwrap().0, der(&files));
+    }
+    tls.set_proofs(Vec::new()).unwrap();
+    assert!(!sees("s3.example"));
+    assert_eq!(try_with(&speaking(&[]), "s3.example").unwrap().0, der(&files));
+}
+
+#[test]
+fn an_ordered_certificate_counts_if_it_is_whole_and_for_these_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let load = |hosts: &[&str]| {
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let source = CertificateSource::Ordered { directory: directory.path().to_owned(), hosts };
+        Tls::load(TlsOptions { source, clients: None }).unwrap().certificates()[0].path.clone()
+    };
+    let own = directory.path().join("tls-self-signed.crt");
+    assert_eq!(load(&["a.example"]), own, "none is there");
+    let signed = pair(directory.path(), "signed", &["a.example", "b.example"]);
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+    ordered::write(directory.path(), &text(&signed.chain), &text(&signed.key)).unwrap();
+    let files = ordered::files_in(directory.path());
+    assert_eq!(load(&["b.example", "A.example"]), files.chain);
+    assert_eq!(load(&["a.example"]), own, "it is for more names");
+    assert_eq!(load(&["a.example", "b.example", "c.example"]), own, "it is for fewer names");
+    // A life ended after it wrote the next key, and before the certificate.
+    let next = pair(directory.path(), "next", &["a.example", "b.example"]);
+    std::fs::copy(&next.key, &files.key).unwrap();
+    assert_eq!(load(&["a.example", "b.example"]), own);
+    let error = ordered::check(directory.path(), &text(&signed.chain), &text(&next.key), &[]).unwrap_err();
+    assert!(error.contains("does not belong"), "{error}");
+}
+
+#[test]
+fn a_certificate_is_due_when_a_third_of_its_life_is_left() {
+    let hosts = Vec::new();
+    let certificate = CertificateInfo { path: PathBuf::new(), hosts, begins_s: 1000, ends_s: 1900 };
+    assert_eq!(ordered::renewal_s(&certificate), 1600);
+}

@@ -29,8 +29,9 @@ use ringbolt_engine::node::{InspectReport, LifecycleOptions, ScrubOptions, inspe
 use ringbolt_plan::cli::PlanArgs;
 use ringbolt_server::auth::RootCredentials;
 use ringbolt_server::run::{
-    CertificateFiles, ClientCertificates, LiveOptions, Network, Ownership, PerSecond, ReadAgain, ServeError,
-    ServeOptions, StorageClasses, ThrottleLimits, TlsSource, format_with_progress, human_size, run,
+    AcmeDirectory, AcmeOptions, CertificateFiles, ClientCertificates, LiveOptions, Network, Ownership,
+    PerSecond, ReadAgain, ServeError, ServeOptions, StorageClasses, ThrottleLimits, TlsCertificates,
+    TlsSource, format_with_progress, human_size, run,
 };
 use ringbolt_torture::TortureArgs;
 use std::ffi::OsString;
@@ -220,6 +221,25 @@ struct ServeArgs {
     /// The private key of each --tls-cert, in the same order: a file of PEM
     #[arg(long, env = "RINGBOLT_TLS_KEY", value_name = "FILE", value_delimiter = ',')]
     tls_key: Vec<PathBuf>,
+    /// Speak HTTPS with a certificate for this name that an authority signs by ACME, and renew it before it ends; may
+    /// be repeated for further names in the same certificate. The authority looks at port 443 of each name
+    /// (TLS-ALPN-01), which has to lead to --listen. Who uses it agrees to the authority's terms
+    #[arg(long, env = "RINGBOLT_ACME_HOST", value_name = "HOST", value_delimiter = ',', value_parser = parse_acme_host)]
+    acme_host: Vec<String>,
+    /// The directory of the authority that --acme-host asks
+    #[arg(
+        long,
+        env = "RINGBOLT_ACME_DIRECTORY",
+        default_value = "https://acme-v02.api.letsencrypt.org/directory",
+        value_name = "URL"
+    )]
+    acme_directory: String,
+    /// A mail address that the authority of --acme-host may write to [default: none]
+    #[arg(long, env = "RINGBOLT_ACME_CONTACT", value_name = "ADDRESS")]
+    acme_contact: Option<String>,
+    /// The authorities to trust for the connection to --acme-directory: a file of PEM [default: those of this machine]
+    #[arg(long, env = "RINGBOLT_ACME_CA", value_name = "FILE")]
+    acme_ca: Option<PathBuf>,
     /// Ask clients for certificates that one of these authorities signed: a file of PEM
     #[arg(long, env = "RINGBOLT_TLS_CLIENT_CA", value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
@@ -433,8 +453,16 @@ pub enum CliError {
          --tls-key"
     )]
     ClientsWithoutTls,
-    #[error("--tls and --tls-cert are both given: choose the server's own certificate, or yours")]
+    #[error(
+        "of --tls, --tls-cert and --acme-host one is enough: choose the server's own certificate, yours, or one that \
+         an authority signs"
+    )]
     TwoKindsOfTls,
+    #[error(
+        "--acme-host and --tls-client-ca do not go together: an authority that looks at the server has no certificate \
+         of a client; let --tls-client-cert be optional, or give --tls-cert and --tls-key"
+    )]
+    AcmeBehindClients,
     #[error(
         "--tls-client-cert says what to do without a certificate that nobody asks for; give --tls-client-ca"
     )]
@@ -531,31 +559,50 @@ fn parse_network(text: &str) -> Result<Network, String> {
         .ok_or_else(|| "write an address or a network, as in 10.0.0.1 or 10.0.0.0/8".to_owned())
 }
 
+fn parse_acme_host(text: &str) -> Result<String, String> {
+    if text.contains('*') {
+        let wrong = "an authority proves names with * by DNS alone, which the server has no hand in; get that \
+                     certificate by a tool of your own, and give it by --tls-cert and --tls-key";
+        return Err(wrong.to_owned());
+    }
+    let is_label = |label: &str| {
+        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        (1..64).contains(&label.len()) && label.bytes().all(is_inner)
+    };
+    let is_name = text.len() < 254
+        && text.split('.').all(is_label)
+        && !text.ends_with(|end: char| end.is_ascii_digit());
+    if is_name { Ok(text.to_ascii_lowercase()) } else { Err("write a name, as in s3.example.com".to_owned()) }
+}
+
 /// Returns what the flags say of TLS.
 fn tls_source(args: &ServeArgs) -> Result<Option<TlsSource>, CliError> {
     let (chains, keys) = (&args.tls_cert, &args.tls_key);
-    if args.tls.is_some() && !chains.is_empty() {
-        return Err(CliError::TwoKindsOfTls);
-    }
     if args.tls_client_cert.is_some() && args.tls_client_ca.is_none() {
         return Err(CliError::NoAuthority);
     }
     if chains.len() != keys.len() {
         return Err(CliError::Certificates { chains: chains.len(), keys: keys.len() });
     }
-    if chains.is_empty() && args.tls.is_none() {
-        return match args.tls_client_ca {
-            Some(_) => Err(CliError::ClientsWithoutTls),
-            None => Ok(None),
-        };
-    }
-    let pairs = chains.iter().cloned().zip(keys.iter().cloned());
-    let files = pairs.map(|(chain, key)| CertificateFiles { chain, key }).collect();
-    let clients = args.tls_client_ca.clone().map(|authorities| ClientCertificates {
-        authorities,
-        required: args.tls_client_cert != Some(ClientCertificate::Optional),
-    });
-    Ok(Some(TlsSource { files, clients }))
+    let required = args.tls_client_cert != Some(ClientCertificate::Optional);
+    let clients = args.tls_client_ca.clone().map(|authorities| ClientCertificates { authorities, required });
+    let certificates = match (args.tls, chains.is_empty(), args.acme_host.is_empty()) {
+        (Some(TlsKind::SelfSigned), true, true) => TlsCertificates::SelfSigned,
+        (None, false, true) => {
+            let pairs = chains.iter().cloned().zip(keys.iter().cloned());
+            TlsCertificates::Files(pairs.map(|(chain, key)| CertificateFiles { chain, key }).collect())
+        }
+        (None, true, false) if clients.is_some() && required => return Err(CliError::AcmeBehindClients),
+        (None, true, false) => TlsCertificates::Ordered(AcmeOptions {
+            directory: AcmeDirectory { url: args.acme_directory.clone(), authorities: args.acme_ca.clone() },
+            hosts: args.acme_host.clone(),
+            contact: args.acme_contact.clone(),
+        }),
+        (None, true, true) if clients.is_some() => return Err(CliError::ClientsWithoutTls),
+        (None, true, true) => return Ok(None),
+        _ => return Err(CliError::TwoKindsOfTls),
+    };
+    Ok(Some(TlsSource { certificates, clients }))
 }
 
 fn serve(args: ServeArgs, mut settings: Settings, relog: Relog) -> Result<(), CliError> {

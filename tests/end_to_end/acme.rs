@@ -1,0 +1,133 @@
+//! These tests check certificates that an authority signs for a real server by ACME: they are ordered,
+//! proven, kept and renewed, and what the authority refuses is said.
+
+use ringbolt_tests::authority::{Authority, Behaviour, read_root};
+use ringbolt_tests::{Server, ServerOptions};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const HOSTS: [&str; 2] = ["s3.example", "bucket.s3.example"];
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn authority(life: (Duration, Duration)) -> Authority {
+    Authority::start(Behaviour { port: 0, life, refused: Vec::new() })
+}
+
+fn server(authority: &Authority) -> Server {
+    let flags = [
+        "--acme-host".to_owned(),
+        HOSTS.join(","),
+        "--acme-directory".to_owned(),
+        authority.url(),
+        "--acme-ca".to_owned(),
+        authority.root().display().to_string(),
+        "--acme-contact".to_owned(),
+        "operator@s3.example".to_owned(),
+    ];
+    // Flags live as long as the tests.
+    let flags: Vec<&'static str> = flags.into_iter().map(|flag| &*flag.leak()).collect();
+    Server::start(ServerOptions { flags: flags.leak(), ..ServerOptions::default() })
+}
+
+fn port(url: &str) -> u16 {
+    let behind = url.rsplit(':').next().expect("a port");
+    behind.split('/').next().and_then(|port| port.parse().ok()).expect("a number")
+}
+
+/// Performs a handshake with `host`, by a client that trusts the authority alone and speaks `protocols`.
+fn shake(authority: &Authority, port: u16, host: &'static str, protocols: &[&[u8]]) -> std::io::Result<()> {
+    let mut roots = RootCertStore::empty();
+    roots.add(read_root(&authority.root())).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = builder.expect("versions").with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let name = ServerName::try_from(host).expect("a name");
+    let mut connection = ClientConnection::new(Arc::new(config), name).expect("a client");
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream)?;
+    }
+    Ok(())
+}
+
+fn wait_until(server: &Server, what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < until, "{what} never came:\n{}", server.log());
+        std::thread::yield_now();
+    }
+}
+
+fn hang_up(server: &Server) {
+    let status = Command::new("kill").args(["-HUP", &server.pid().to_string()]).status();
+    assert!(status.expect("kill runs").success());
+}
+
+#[test]
+fn a_certificate_is_ordered_proven_kept_and_renewed() {
+    // It has more than two thirds of its life behind it, so that the next is due at once.
+    let authority = authority((60 * DAY, 10 * DAY));
+    let mut server = server(&authority);
+    let s3 = port(server.endpoint());
+    assert!(shake(&authority, s3, HOSTS[0], &[]).is_err(), "nothing is signed yet");
+    authority.behave(|behaviour| behaviour.port = s3);
+    for port in [s3, port(&server.admin_endpoint())] {
+        for host in HOSTS {
+            let is_signed = || shake(&authority, port, host, &[b"http/1.1"]).is_ok();
+            wait_until(&server, "a signed certificate", is_signed);
+        }
+    }
+    assert!(shake(&authority, s3, HOSTS[0], &[b"acme-tls/1"]).is_err(), "no proof is shown any more");
+    assert_eq!(authority.counts(), (1, 1));
+    for (file, mode) in [("acme-account.json", 0o600), ("tls-acme.key", 0o600), ("tls-acme.crt", 0o644)] {
+        let metadata = std::fs::metadata(server.data_dir().join(file)).expect("it is there");
+        assert_eq!(metadata.permissions().mode() & 0o777, mode, "{file}");
+    }
+    authority.behave(|behaviour| behaviour.life = (DAY, 89 * DAY));
+    hang_up(&server);
+    wait_until(&server, "a renewed certificate", || authority.counts() == (1, 2));
+    wait_until(&server, "its use", || server.log().matches("is in use").count() == 2);
+    assert!(server.stop().success());
+    server.start_again();
+    let again = port(server.endpoint());
+    assert!(shake(&authority, again, HOSTS[1], &[]).is_ok(), "it was kept:\n{}", server.log());
+    assert!(server.stop().success());
+    assert_eq!(authority.counts(), (1, 2), "a certificate that will do for long is not ordered again");
+    assert_eq!(authority.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn what_an_authority_refuses_is_said_and_mended_by_the_next_try() {
+    let authority = authority((DAY, 89 * DAY));
+    authority.behave(|behaviour| behaviour.refused = vec![HOSTS[1].to_owned()]);
+    let server = server(&authority);
+    let s3 = port(server.endpoint());
+    let is_said = |text: &'static str| {
+        wait_until(&server, text, || server.log().contains(text));
+    };
+    is_said("bucket.s3.example is not signed for");
+    // What is at the other port shows no proof.
+    let other = port(&authority.url());
+    authority.behave(|behaviour| {
+        behaviour.refused.clear();
+        behaviour.port = other;
+    });
+    hang_up(&server);
+    is_said("the authority does not believe that this server is at s3.example");
+    authority.forget_accounts();
+    authority.behave(|behaviour| behaviour.port = s3);
+    hang_up(&server);
+    is_said("there is no such account");
+    assert_eq!(authority.counts().1, 0);
+    hang_up(&server);
+    wait_until(&server, "a signed certificate", || shake(&authority, s3, HOSTS[0], &[]).is_ok());
+    assert_eq!(authority.counts(), (2, 1));
+}
