@@ -5,7 +5,9 @@ use crate::support::{BUCKET, get, make_bucket, put};
 use ringbolt_tests::client::{MAIN, OTHER};
 use ringbolt_tests::signed_http::Signer;
 use ringbolt_tests::{Content, Server, ServerOptions, binary, raw_http};
+use ringbolt_tool_common::process::without_settings;
 use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -206,4 +208,31 @@ async fn readiness_and_life_are_told() {
         let answer = raw_http::request("GET", &url, b"").await.expect("an answer");
         assert_eq!((answer.status, answer.body), (200, format!("{{\"status\":\"{word}\"}}").into_bytes()));
     }
+}
+
+/// A server that makes its drive has nothing to read again yet, and does it when it can.
+#[test]
+fn a_hangup_while_a_drive_is_made_ends_nothing() {
+    let data = tempfile::tempdir_in(binary::scratch_dir()).expect("a directory");
+    let mut command = Command::new(binary::ringbolt());
+    without_settings(&mut command).args(["serve", "--size", "512MiB", "--memory", "256MiB", "--data"]);
+    command.arg(data.path()).args(["--listen", "127.0.0.1:0", "--admin-listen", "off"]);
+    let mut server = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let server = server.as_mut().expect("ringbolt runs");
+    let pid = Pid::from_child(server);
+    let mut log = BufReader::new(server.stderr.take().expect("its log")).lines().map_while(Result::ok);
+    assert!(log.any(|line| line.contains("Making the drive file")));
+    kill_process(pid, Signal::HUP).expect("send SIGHUP");
+    // One thread says that it is ready, and another one that it read the configuration.
+    let (mut is_ready, mut was_read) = (false, false);
+    for line in log {
+        is_ready |= line.contains("ready address");
+        was_read |= line.contains("SIGHUP: the configuration is as it was");
+        if is_ready && was_read {
+            break;
+        }
+    }
+    assert!(is_ready && was_read, "ready: {is_ready}, read again: {was_read}");
+    kill_process(pid, Signal::TERM).expect("send SIGTERM");
+    assert!(server.wait().expect("its end").success());
 }

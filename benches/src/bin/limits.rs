@@ -96,7 +96,7 @@ impl Abuse {
             Self::Connections => &["--connections-per-address", "50"],
             Self::Requests => &["--key-requests", "1000"],
             Self::Bytes => &["--key-bytes", "20MiB"],
-            Self::InFlight => &["--key-in-flight", "4"],
+            Self::InFlight => &["--key-in-flight", "8"],
             Self::Handshakes => &["--handshakes-per-address", "20"],
         }
     }

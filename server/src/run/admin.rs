@@ -18,18 +18,24 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Takes the address, which speaks TLS if there is `tls`. Fails if anybody has it.
-    pub fn bind(options: &ServeOptions, tls: Option<Arc<Tls>>) -> Result<Self, ListenError> {
+    /// Takes the address. Fails if anybody has it.
+    pub fn bind(options: &ServeOptions) -> Result<Self, ListenError> {
         let Some(wanted) = options.admin_listen else {
             return Ok(Self { address: None, listener: None, tls: None });
         };
         let listener = bind(wanted, 1, FLAG)?.pop();
         let bound = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        Ok(Self { address: bound.or(Some(wanted)), listener, tls })
+        Ok(Self { address: bound.or(Some(wanted)), listener, tls: None })
     }
 
-    /// Returns the listeners for the core that serves them. It is called once.
-    pub fn listeners(&mut self, socket: &AdminSocket) -> Result<AdminListeners, ServeError> {
+    /// Returns the listeners for the core that serves them; the address speaks TLS if there is `tls`. It is
+    /// called once.
+    pub fn listeners(
+        &mut self,
+        socket: &AdminSocket,
+        tls: Option<Arc<Tls>>,
+    ) -> Result<AdminListeners, ServeError> {
+        self.tls = tls.filter(|_| self.address.is_some());
         let socket = socket.listener().map_err(ServeError::Thread)?;
         Ok(AdminListeners { address: self.listener.take(), tls: self.tls.clone(), socket })
     }

@@ -32,7 +32,7 @@ use self::drives::prepare_drives;
 use self::keeper::Keeper;
 use self::live::Live;
 use self::shutdown::ShutdownBarrier;
-use self::signals::{Reloads, handle_signals};
+use self::signals::{Reloads, handle_signals, hold_hangups};
 use self::tls::{check_tls, load_tls, open_office};
 use crate::admin::{AdminSocket, AdminSocketError};
 use crate::auth::{AccountError, Accounts};
@@ -44,7 +44,7 @@ use crate::s3::Requests;
 use crate::throttle::Throttle;
 use crate::tls::TlsSetupError;
 use ringbolt_engine::EngineError;
-use ringbolt_engine::node::{FormatError, NodeOptions, NodePlan, OpenError};
+use ringbolt_engine::node::{CoreSeed, FormatError, NodeOptions, NodePlan, OpenError};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -132,6 +132,8 @@ fn check_options(options: &ServeOptions) -> Result<Vec<usize>, ServeError> {
 /// configuration. Fails if it can not start, or can not close its drives cleanly.
 pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeError> {
     let cpus = check_options(&options)?;
+    check_tls(&options)?;
+    let held = hold_hangups().map_err(ServeError::Thread)?;
     let websites = Websites::new(&options.website_domains, &options.website_hosts);
     let proxies = TrustedProxies::new(options.trusted_proxies.clone(), options.proxy_protocol);
     make_data_dir(&options.data_dir)?;
@@ -145,31 +147,24 @@ pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeErr
     if let Some(text) = credentials(&first_start) {
         println!("{text}");
     }
-    let offered = load_tls(&options)?;
     let listeners = bind(options.listen, cpus.len(), "--listen")?;
     let address = listeners.first().and_then(|listener| listener.local_addr().ok()).unwrap_or(options.listen);
-    let mut admin = Admin::bind(&options, offered.admin_tls.clone())?;
+    let mut admin = Admin::bind(&options)?;
 
     let plan = MemoryPlan::new(
         options.memory_bytes,
         options.read_cache_bytes,
         cpus.len(),
         raise_descriptor_limit(),
-        offered.tls.is_some(),
+        options.tls.is_some(),
     );
-    let seeds = NodePlan::open(NodeOptions {
-        drives: prepare_drives(&options)?,
-        cores: cpus.len(),
-        arena_bytes_per_core: plan.arena_bytes_per_core,
-        read_cache_bytes_per_core: plan.read_cache_bytes_per_core,
-        index_bytes_max: plan.index_bytes_max,
-        register_buffers: options.register_buffers,
-        clock_step_max_ms: options.clock_step_max_ms,
-    })?;
+    let seeds = open_node(&options, cpus.len(), plan)?;
 
-    // The socket comes after the drives: whoever holds them is the one server of this directory.
+    // The socket and a certificate that the server makes come after the drives: whoever holds them is the one
+    // server of this directory.
     let admin_socket = AdminSocket::bind(&options.data_dir)?;
-    let mut admin_listeners = Some(admin.listeners(&admin_socket)?);
+    let offered = load_tls(&options)?;
+    let mut admin_listeners = Some(admin.listeners(&admin_socket, offered.admin_tls.clone())?);
 
     if !options.core_dumps {
         forbid_core_dumps();
@@ -181,7 +176,7 @@ pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeErr
     let live = Arc::new(Live::new(options.live.clone(), change));
     let office = open_office(&options, &offered).map_err(ServeError::Thread)?;
     let reloads = Reloads { tls: offered.each(), office, reader, live: live.clone() };
-    handle_signals(stop.clone(), reloads).map_err(ServeError::Thread)?;
+    handle_signals(stop.clone(), reloads, &held).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
     let connections = ConnectionCap::new(plan.connections);
     let start = seeds.first().map(|seed| Start::new(seed.opening())).ok_or(OpenError::NoDrives)?;
@@ -228,6 +223,19 @@ pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeErr
         print!("{}", ready(&options, address, &admin.line(&admin_socket), &accounts.root, &first_start));
     }
     join_all(threads)
+}
+
+/// Locks the drives, which are made first if there are none.
+fn open_node(options: &ServeOptions, cores: usize, plan: MemoryPlan) -> Result<Vec<CoreSeed>, ServeError> {
+    Ok(NodePlan::open(NodeOptions {
+        drives: prepare_drives(options)?,
+        cores,
+        arena_bytes_per_core: plan.arena_bytes_per_core,
+        read_cache_bytes_per_core: plan.read_cache_bytes_per_core,
+        index_bytes_max: plan.index_bytes_max,
+        register_buffers: options.register_buffers,
+        clock_step_max_ms: options.clock_step_max_ms,
+    })?)
 }
 
 fn check_memory(given_bytes: u64, cores: usize) -> Result<(), ServeError> {

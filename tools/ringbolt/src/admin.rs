@@ -39,6 +39,10 @@ pub enum AdminError {
         data.display()
     )]
     NoServer { path: PathBuf, data: PathBuf, source: io::Error },
+    #[error(
+        "--admin-ca says whom to trust over HTTPS, and {url} is plain HTTP; write https:// or leave it out"
+    )]
+    PlainWithAuthorities { url: String },
     #[error("{} is another user's: run this as the user that the server runs as, or as root", path.display())]
     NotAllowed { path: PathBuf },
     #[error(
@@ -97,6 +101,9 @@ impl Client {
         let Some(url) = admin else { return Ok(Self(Place::Socket(data.to_owned()))) };
         let (authority, is_secure) =
             authority_of(url).ok_or_else(|| AdminError::Url { url: url.to_owned() })?;
+        if !is_secure && authorities.is_some() {
+            return Err(AdminError::PlainWithAuthorities { url: url.to_owned() });
+        }
         let refused = |problem| AdminError::Tls { authority: authority.clone(), problem };
         let tls = is_secure.then(|| tls::trusting(authorities)).transpose().map_err(refused)?;
         let root = RootCredentials::find(secret_file)?.ok_or(AdminError::NoKeys)?;
@@ -240,6 +247,15 @@ mod tests {
             assert_eq!(authority_of(url), authority.map(|authority| (authority.to_owned(), false)), "{url}");
         }
         assert_eq!(authority_of("https://node-1:9001/"), Some(("node-1:9001".to_owned(), true)));
+    }
+
+    #[test]
+    fn whom_to_trust_is_said_of_https_alone() {
+        let ask = |url| Client::new(Path::new("data"), Some(url), Some(Path::new("ca.pem")), None, "r").err();
+        let error = ask("http://node-1:9001").expect("refused").to_string();
+        assert!(error.contains("plain HTTP"), "{error}");
+        let error = ask("https://node-1:9001").expect("there is no such file").to_string();
+        assert!(error.contains("ca.pem"), "{error}");
     }
 
     #[test]
