@@ -59,5 +59,9 @@ pub mod sim;
 mod sync;
 #[cfg(feature = "internals")]
 pub mod sync;
+#[cfg(not(feature = "internals"))]
+mod view;
+#[cfg(feature = "internals")]
+pub mod view;
 
 pub use error::{EngineError, Result};

@@ -1,7 +1,10 @@
 //! The rules, each as one question with an answer, and the wrong rules that the model must catch.
 //!
-//! A wrong rule differs from the right one in one answer. Where that is, the code asks
-//! `self.wrong`.
+//! The right answers are the engine's own (`ringbolt_engine::view`): what is explored is the code that
+//! decides in a server. A wrong rule differs from the right one in one answer. Where that is, the code
+//! asks `self.wrong`.
+
+use ringbolt_engine::view::{self, ShardDrives};
 
 use crate::set::{Drives, Memberships, Set};
 use crate::state::{Node, SHARDS_MAX, State, View};
@@ -81,7 +84,17 @@ impl Rules {
 
     /// Returns the number of homes that a shard has when all is well (R).
     pub fn homes_max(&self) -> u32 {
-        self.failures_max + 1
+        self.right().homes_max()
+    }
+
+    /// Returns the engine's rules.
+    fn right(&self) -> view::Rules {
+        view::Rules { failures_max: self.failures_max }
+    }
+
+    /// Returns what the engine's rules ask of a shard.
+    fn shard(node: &Node, shard: usize) -> ShardDrives {
+        ShardDrives { homes: node.view.homes[shard].drives(), ready: node.shards[shard].ready.drives() }
     }
 
     /// Rule 2: nothing is acknowledged that an unfinished change of view touches. A shard is touched
@@ -107,15 +120,18 @@ impl Rules {
     /// the set has every home, and besides them the drives that prepare to be homes.
     pub fn may_roll_to(&self, node: &Node, shard: usize, members: Drives) -> bool {
         let homes = node.view.homes[shard];
-        let keeps_homes = homes.is_within(members) || self.is(Wrong::HomesByRecord);
-        let is_small = (members - homes).len() <= self.failures_max;
-        keeps_homes && is_small && !members.is_empty() && members.is_within(node.alive & node.view.members)
+        // With the wrong rule, a home that the set leaves out does not count as one.
+        let homes = if self.is(Wrong::HomesByRecord) { homes & members } else { homes };
+        let usable = node.alive & node.view.members;
+        self.right().may_roll_to(homes.drives(), usable.drives(), members.drives())
     }
 
     /// Rule 6: returns the drives whose roots must be new before what older ones name is let go.
     pub fn roots_that_count(&self, node: &Node, shard: usize) -> Drives {
-        let homes = node.view.homes[shard];
-        if self.is(Wrong::LetGoUnderNewHome) { homes } else { homes | node.shards[shard].ready }
+        if self.is(Wrong::LetGoUnderNewHome) {
+            return node.view.homes[shard];
+        }
+        Set::of(view::Rules::roots_that_count(Self::shard(node, shard)))
     }
 
     /// Rule 6: returns whether one drive's new root is enough.
@@ -127,13 +143,14 @@ impl Rules {
     /// highest number so far, in use or only begun.
     pub fn may_change_to(&self, node: &Node, from: &View, next: &View) -> bool {
         let is_new = (next.members, next.homes) != (from.members, from.homes);
-        let base = if self.is(Wrong::CountFromUnfinished) { from } else { &node.view };
-        let lost = (base.members - next.members).len();
-        is_new
-            && !next.members.is_empty()
-            && next.members.is_within(node.alive)
-            && ((from.members - next.members) & node.alive).is_empty()
-            && (lost <= self.failures_max || self.is(Wrong::DropMany))
+        let in_use = match self.wrong {
+            Some(Wrong::CountFromUnfinished) => from.members,
+            // Nothing that is dropped is counted.
+            Some(Wrong::DropMany) => next.members,
+            _ => node.view.members,
+        };
+        let (latest, next, alive) = (from.members.drives(), next.members.drives(), node.alive.drives());
+        is_new && self.right().may_change(in_use.drives(), latest, next, alive)
     }
 
     /// Rule 3: returns whether `homes` may be a shard's homes in a view with `members`. As many as
@@ -141,19 +158,19 @@ impl Rules {
     /// be ready, so that a view shares a drive with the one before even when that had no more than M.
     pub fn may_be_homes(&self, node: &Node, shard: usize, members: Drives, homes: Drives) -> bool {
         let known = &node.shards[shard];
-        let left = node.view.homes[shard] & members;
-        let can = match self.wrong {
+        let ready = match self.wrong {
             Some(Wrong::NoCopy) => members,
             Some(Wrong::ViewBeforeCheckpoint) => known.ready | known.written_to,
             _ => known.ready,
         };
-        let count = homes.len();
-        homes.is_within(can & members) && count >= left.len().max(1) && count <= self.homes_max()
+        let shard = ShardDrives { ready: ready.drives(), ..Self::shard(node, shard) };
+        self.right().may_be_homes(shard, members.drives(), homes.drives())
     }
 
     /// Rule 3: returns whether a view may be used that only `reached` of its drives have.
     pub fn may_use(&self, view: &View, reached: Drives) -> bool {
-        reached == view.members || (self.is(Wrong::AckBeforeView) && !reached.is_empty())
+        let is_right = view::Rules::may_use(view.members.drives(), reached.drives());
+        is_right || (self.is(Wrong::AckBeforeView) && !reached.is_empty())
     }
 
     /// Rule 3: returns whether a view that was begun may be given up. It never may.
@@ -204,14 +221,21 @@ impl Rules {
     pub fn may_go_on(&self, state: &State, newest: &View, present: Drives, gone: Drives) -> bool {
         let all = Set::first(state.drives.len() as u8);
         let named = newest.members & gone;
+        let right = self.right();
+        let enough =
+            |members: Drives, present: Drives| right.may_start(members.drives(), [], present.drives());
         let by_word = match self.wrong {
             Some(Wrong::WordForAll) => !named.is_empty(),
-            Some(Wrong::WordForSome) => self.are_enough(newest.members - gone, present),
-            _ => (all - gone).is_within(present),
+            Some(Wrong::WordForSome) => enough(newest.members - gone, present),
+            _ => view::Rules::may_start_by_word(all.drives(), present.drives(), gone.drives()),
         };
-        let kept = if self.is(Wrong::CountThePresent) { present } else { newest.members & present };
-        let mut bases = self.bases_of(state, newest, present).with(newest.members).iter();
-        bases.all(|base| self.are_enough(base, kept)) || by_word || self.is(Wrong::AnyOne)
+        let mut bases = self.bases_of(state, newest, present).iter();
+        let by_count = if self.is(Wrong::CountThePresent) {
+            enough(newest.members, present) && bases.all(|base| enough(base, present))
+        } else {
+            right.may_start(newest.members.drives(), bases.map(Drives::drives), present.drives())
+        };
+        by_count || by_word || self.is(Wrong::AnyOne)
     }
 
     /// Returns what the newest view has to be counted from, unless a drive knows that it was used.
@@ -221,12 +245,6 @@ impl Rules {
         }
         let holders = present.iter().map(|drive| state.drive(drive)).filter(|drive| drive.view == *newest);
         holders.map(|drive| drive.bases).min().unwrap_or(Memberships::NONE)
-    }
-
-    /// Rule 4: at most M of the view's drives are absent, and all of them or at least M+1 are present.
-    fn are_enough(&self, members: Drives, present: Drives) -> bool {
-        let (here, absent) = (members & present, members - present);
-        absent.is_empty() || (absent.len() <= self.failures_max && here.len() > self.failures_max)
     }
 
     /// Returns the longest log of the drives that may be its source: the homes in the newest view.

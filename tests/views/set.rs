@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::{BitAnd, BitOr, Sub};
 
+use ringbolt_engine::view::DriveSet;
+
 /// One bit for each number.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Set(u8);
@@ -40,6 +42,16 @@ impl Set {
 
     pub fn is_within(self, other: Self) -> bool {
         (self - other).is_empty()
+    }
+
+    /// Returns the drives as the engine's rules take them.
+    pub fn drives(self) -> DriveSet {
+        DriveSet::from_bits(u64::from(self.0))
+    }
+
+    /// Returns the drives that the engine's rules gave.
+    pub fn of(drives: DriveSet) -> Self {
+        Self(drives.bits() as u8)
     }
 
     pub fn highest(self) -> Option<u8> {

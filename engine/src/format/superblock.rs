@@ -17,6 +17,7 @@ use std::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{BLOCK_BYTES, FORMAT_VERSION, FormatDamage, Le16, Le32, Le64};
+use crate::view::DriveSet;
 
 pub const MAGIC: [u8; 8] = *b"RINGBOLT";
 /// Size of a copy in bytes.
@@ -28,6 +29,8 @@ pub const COPY_STRIDE: u64 = 64 << 10;
 pub const ROOTS: usize = 96;
 /// The most drives that a view names.
 pub const VIEW_DRIVES: usize = 64;
+/// The most views that one is counted from.
+pub const VIEW_BASES: usize = 16;
 /// The most shards of a node.
 pub const SHARDS_MAX: usize = 1024;
 /// The most home drives of a shard.
@@ -157,7 +160,11 @@ pub struct SuperblockOnDisk {
     /// Parity members of a set of slices, and copies of logs and checkpoints beside the first. It
     /// is 0 in this version of the program.
     pub parity_members: u8,
-    pub reserved: [u8; 874],
+    pub reserved: [u8; 2],
+    /// The members of the views that the view was counted from, a bit for each slot of its drives, as
+    /// long as the drive does not know that the view was used. What is not needed is zero.
+    pub bases: [Le64; VIEW_BASES],
+    pub reserved_middle: [u8; 744],
     pub view: ViewOnDisk,
     pub roots: [ShardRootOnDisk; ROOTS],
     pub reserved_end: [u8; 1008],
@@ -173,6 +180,8 @@ const _: () = {
     assert!(offset_of!(SuperblockOnDisk, hash_key) == 80);
     assert!(offset_of!(SuperblockOnDisk, extents) == 128);
     assert!(offset_of!(SuperblockOnDisk, reserved) == 150);
+    assert!(offset_of!(SuperblockOnDisk, bases) == 152);
+    assert!(offset_of!(SuperblockOnDisk, reserved_middle) == 280);
     assert!(offset_of!(SuperblockOnDisk, view) == 1024);
     assert!(offset_of!(SuperblockOnDisk, roots) == 10_768);
 };
@@ -186,6 +195,30 @@ impl ViewOnDisk {
     /// Returns the drives that are in.
     pub fn drives_in(&self) -> impl Iterator<Item = &ViewDriveOnDisk> {
         self.drives.iter().filter(|drive| drive.state.get() == DRIVE_IN)
+    }
+
+    /// Returns the drives that are in, by their slots.
+    pub fn members(&self) -> DriveSet {
+        self.slots_with(|state| state == DRIVE_IN)
+    }
+
+    /// Returns the drives that were ever in the set, by their slots.
+    pub fn known(&self) -> DriveSet {
+        self.slots_with(|state| state != DRIVE_NONE)
+    }
+
+    fn slots_with(&self, is_meant: impl Fn(u16) -> bool) -> DriveSet {
+        let slots = (0..).zip(&self.drives).filter(|(_, drive)| is_meant(drive.state.get()));
+        slots.map(|(slot, _)| slot).collect()
+    }
+
+    /// Returns the slots of the homes of `shard`.
+    pub fn homes(&self, shard: u16) -> DriveSet {
+        let homes = self.homes.get(usize::from(shard)).map_or(&[][..], |homes| &homes.drives);
+        let is_home = |drive: &ViewDriveOnDisk| homes.contains(&drive.number);
+        let slots = (0..).zip(&self.drives);
+        let slots = slots.filter(|(_, drive)| drive.state.get() == DRIVE_IN && is_home(drive));
+        slots.map(|(slot, _)| slot).collect()
     }
 
     /// Returns the number of the first home of `shard`.
@@ -264,6 +297,12 @@ impl SuperblockOnDisk {
         if !block.view.is_possible(block.shards.get()) || !block.view.drives_in().any(own) {
             return Err(FormatDamage::Field("view"));
         }
+        let known = block.view.known();
+        // Without redundancy a start needs every drive, so that there is nothing to count.
+        let may_be_base = |base: DriveSet| base.is_within(known) && block.parity_members > 0;
+        if !block.bases().all(may_be_base) {
+            return Err(FormatDamage::Field("bases"));
+        }
         if block.view.epoch > block.promised_epoch {
             return Err(FormatDamage::Field("promised_epoch"));
         }
@@ -302,6 +341,11 @@ impl SuperblockOnDisk {
     /// Returns the first half of the drive's UUID.
     pub fn drive_id(&self) -> u64 {
         first_half(&self.drive_uuid)
+    }
+
+    /// Returns the members of each view that the view was counted from.
+    pub fn bases(&self) -> impl Iterator<Item = DriveSet> {
+        self.bases.iter().map(|bits| DriveSet::from_bits(bits.get())).filter(|base| !base.is_empty())
     }
 
     /// Returns the root of `shard`, if the drive has one.
@@ -401,7 +445,8 @@ pub(crate) mod tests {
     #[test]
     fn a_view_that_no_program_writes_is_refused() {
         type Change = fn(&mut SuperblockOnDisk);
-        let changes: [(Change, &str); 8] = [
+        let changes: [(Change, &str); 9] = [
+            (|block| block.bases[0] = Le64::new(1), "bases"),
             (|block| block.view.drives[0].state = Le16::new(DRIVE_OUT), "view"),
             (|block| block.view.drives[1] = block.view.drives[0], "view"),
             (|block| block.view.drives[1].state = Le16::new(3), "view"),

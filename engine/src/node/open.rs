@@ -25,13 +25,14 @@ use crate::device::latch::LatchedDevice;
 use crate::device::uring::UringDevice;
 use crate::env::Environment;
 use crate::extent::allocator::ExtentAllocator;
-use crate::format::superblock::SuperblockOnDisk;
+use crate::format::superblock::{SuperblockOnDisk, ViewOnDisk};
 use crate::ring::driver::Driver;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Pool, Ring, RingError};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::rules::DAY_MS;
+use crate::view::{DriveSet, Rules};
 
 /// Most messages on their way from one core to another before they overflow.
 pub(crate) const MAILBOX_CAPACITY: usize = 4096;
@@ -129,8 +130,8 @@ pub(crate) fn next_epoch<'a>(drives: impl Iterator<Item = &'a SuperblockOnDisk>)
     drives.map(|superblock| superblock.promised_epoch.get()).max().unwrap_or(0) + 1
 }
 
-/// Checks that these are all the drives of one set: those that are in its newest view. Each shard
-/// has one home, so none of them may be missing.
+/// Checks that a start may go on with these drives of one set, by the rules of views. Without redundancy
+/// that needs every drive of the newest view.
 ///
 /// # Errors
 /// Returns [`OpenError::NoDrives`], [`OpenError::OtherSet`], [`OpenError::Twice`],
@@ -156,12 +157,26 @@ pub(crate) fn check_set(drives: &[(&Path, &SuperblockOnDisk)]) -> Result<(), Ope
             return Err(OpenError::Dropped { path: path.to_path_buf() });
         }
     }
-    let numbers = view.drives_in().map(|drive| drive.number.get());
-    let missing: Vec<u16> = numbers.filter(|number| !seen.contains(number)).collect();
-    if missing.is_empty() {
+    let is_present = |slot: &u16| seen.contains(&view.drives[usize::from(*slot)].number.get());
+    let members = view.members();
+    let present: DriveSet = members.iter().filter(is_present).collect();
+    let rules = Rules { failures_max: u32::from(block.parity_members) };
+    let mut homes = (0..block.shards.get()).map(|shard| view.homes(shard));
+    let have_homes = homes.all(|homes| Rules::has_home(homes, present));
+    if have_homes && rules.may_start(members, bases_of(drives, view), present) {
         return Ok(());
     }
-    Err(OpenError::Missing { expected: view.drives_in().count() as u16, given: drives.len(), missing })
+    let missing = (members - present).iter().map(|slot| view.drives[usize::from(slot)].number.get());
+    let missing = missing.collect();
+    Err(OpenError::Missing { expected: members.len() as u16, given: drives.len(), missing })
+}
+
+/// Returns the members of the views that `view` was counted from, unless one of its drives knows that it
+/// was used: that one has the fewest, none.
+fn bases_of(drives: &[(&Path, &SuperblockOnDisk)], view: &ViewOnDisk) -> Vec<DriveSet> {
+    let holders = drives.iter().filter(|(_, block)| block.view.number() == view.number());
+    let bases = holders.map(|(_, block)| block.bases().collect::<Vec<_>>());
+    bases.min_by_key(Vec::len).unwrap_or_default()
 }
 
 /// Everything that one core's thread needs to start.
