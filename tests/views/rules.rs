@@ -1,7 +1,8 @@
 //! The rules, each as one question with an answer, and the wrong rules that the model must catch.
 //!
-//! The right answers are the engine's own (`ringbolt_engine::view`): what is explored is the code that
-//! decides in a server. A wrong rule differs from the right one in one answer. Where that is, the code
+//! The right answers about sets of drives are the engine's own (`ringbolt_engine::view`). What the engine
+//! has no code for yet is the model's: which batches are settled, where a log comes from, and when a drive
+//! is ready to be a home. A wrong rule differs from the right one in one answer. Where that is, the code
 //! asks `self.wrong`.
 
 use ringbolt_engine::view::{self, ShardDrives};
@@ -193,6 +194,10 @@ impl Rules {
         let here = newest.members & present;
         let mut logs = [Set::EMPTY; SHARDS_MAX];
         for (shard, log) in logs.iter_mut().enumerate() {
+            let has_home = view::Rules::has_home(newest.homes[shard].drives(), present.drives());
+            if !has_home && !self.is(Wrong::StartWithoutHome) {
+                return None;
+            }
             match self.longest_log(state, &newest, present, shard) {
                 Some(longest) => *log = longest,
                 None if self.is(Wrong::StartWithoutHome) => {}
@@ -227,7 +232,7 @@ impl Rules {
         let by_word = match self.wrong {
             Some(Wrong::WordForAll) => !named.is_empty(),
             Some(Wrong::WordForSome) => enough(newest.members - gone, present),
-            _ => view::Rules::may_start_by_word(all.drives(), present.drives(), gone.drives()),
+            _ => view::Rules::is_nothing_missing(all.drives(), present.drives(), gone.drives()),
         };
         let mut bases = self.bases_of(state, newest, present).iter();
         let by_count = if self.is(Wrong::CountThePresent) {
@@ -244,7 +249,8 @@ impl Rules {
             return Memberships::NONE;
         }
         let holders = present.iter().map(|drive| state.drive(drive)).filter(|drive| drive.view == *newest);
-        holders.map(|drive| drive.bases).min().unwrap_or(Memberships::NONE)
+        let bases = view::bases_of(holders.map(|drive| drive.bases.iter().map(Drives::drives).collect()));
+        bases.into_iter().fold(Memberships::NONE, |bases, base| bases.with(Set::of(base)))
     }
 
     /// Returns the longest log of the drives that may be its source: the homes in the newest view.

@@ -107,6 +107,8 @@ pub struct ViewOnDisk {
     /// Number of the view in its epoch, from 1.
     pub counter: Le32,
     pub reserved: [u8; 8],
+    /// The drives that were ever in the set. A drive keeps its slot for ever, out of the view too, so that
+    /// a bit can stand for it.
     pub drives: [ViewDriveOnDisk; VIEW_DRIVES],
     /// The homes of each shard, by its number.
     pub homes: [HomesOnDisk; SHARDS_MAX],
@@ -199,25 +201,22 @@ impl ViewOnDisk {
 
     /// Returns the drives that are in, by their slots.
     pub fn members(&self) -> DriveSet {
-        self.slots_with(|state| state == DRIVE_IN)
+        self.slots_with(|drive| drive.state.get() == DRIVE_IN)
     }
 
     /// Returns the drives that were ever in the set, by their slots.
     pub fn known(&self) -> DriveSet {
-        self.slots_with(|state| state != DRIVE_NONE)
-    }
-
-    fn slots_with(&self, is_meant: impl Fn(u16) -> bool) -> DriveSet {
-        let slots = (0..).zip(&self.drives).filter(|(_, drive)| is_meant(drive.state.get()));
-        slots.map(|(slot, _)| slot).collect()
+        self.slots_with(|drive| drive.state.get() != DRIVE_NONE)
     }
 
     /// Returns the slots of the homes of `shard`.
     pub fn homes(&self, shard: u16) -> DriveSet {
         let homes = self.homes.get(usize::from(shard)).map_or(&[][..], |homes| &homes.drives);
-        let is_home = |drive: &ViewDriveOnDisk| homes.contains(&drive.number);
-        let slots = (0..).zip(&self.drives);
-        let slots = slots.filter(|(_, drive)| drive.state.get() == DRIVE_IN && is_home(drive));
+        self.slots_with(|drive| drive.state.get() == DRIVE_IN && homes.contains(&drive.number))
+    }
+
+    fn slots_with(&self, is_meant: impl Fn(&ViewDriveOnDisk) -> bool) -> DriveSet {
+        let slots = (0..).zip(&self.drives).filter(|(_, drive)| is_meant(drive));
         slots.map(|(slot, _)| slot).collect()
     }
 
@@ -236,7 +235,8 @@ impl ViewOnDisk {
             .filter(|drive| drive.state.get() != DRIVE_NONE)
             .map(|drive| drive.number.get())
             .collect();
-        let distinct = (1..named.len()).all(|at| !named[..at].contains(&named[at]));
+        let distinct =
+            (1..named.len()).all(|at| !named[..at].contains(&named[at])) && !named.contains(&NO_HOME);
         let known = self.drives.iter().all(|drive| drive.state.get() <= DRIVE_OUT);
         let is_in = |home: u16| self.drives_in().any(|drive| drive.number.get() == home);
         let homes = self.homes.iter().enumerate().all(|(shard, homes)| {
@@ -297,10 +297,8 @@ impl SuperblockOnDisk {
         if !block.view.is_possible(block.shards.get()) || !block.view.drives_in().any(own) {
             return Err(FormatDamage::Field("view"));
         }
-        let known = block.view.known();
         // Without redundancy a start needs every drive, so that there is nothing to count.
-        let may_be_base = |base: DriveSet| base.is_within(known) && block.parity_members > 0;
-        if !block.bases().all(may_be_base) {
+        if block.bases().next().is_some() {
             return Err(FormatDamage::Field("bases"));
         }
         if block.view.epoch > block.promised_epoch {
@@ -404,6 +402,13 @@ pub(crate) mod tests {
         assert_eq!(&bytes[104..112], &[0, 0, 0, 0x40, 0, 0, 0, 0]);
         assert_eq!(crc32c::crc32c(bytes), 0x2e00_ca9b, "the golden superblock changed");
         assert_eq!(SuperblockOnDisk::parse(bytes), Ok(block));
+        let mut counted = block;
+        (counted.bases[0], counted.bases[15]) = (Le64::new(0b101), Le64::new(1 << 63));
+        assert_eq!((counted.bytes()[152], counted.bytes()[279]), (0b101, 0x80));
+        assert_eq!(counted.bases().map(DriveSet::bits).collect::<Vec<_>>(), [0b101, 1 << 63]);
+        let places = (block.view.members(), block.view.known(), block.view.homes(3), block.view.homes(4));
+        let first = DriveSet::from_bits(1);
+        assert_eq!(places, (first, first, first, DriveSet::EMPTY));
     }
 
     #[test]
@@ -445,7 +450,14 @@ pub(crate) mod tests {
     #[test]
     fn a_view_that_no_program_writes_is_refused() {
         type Change = fn(&mut SuperblockOnDisk);
-        let changes: [(Change, &str); 9] = [
+        let changes: [(Change, &str); 10] = [
+            (
+                |block| {
+                    block.view.drives[1] =
+                        ViewDriveOnDisk { number: Le16::new(NO_HOME), ..block.view.drives[0] }
+                },
+                "view",
+            ),
             (|block| block.bases[0] = Le64::new(1), "bases"),
             (|block| block.view.drives[0].state = Le16::new(DRIVE_OUT), "view"),
             (|block| block.view.drives[1] = block.view.drives[0], "view"),

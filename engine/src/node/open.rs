@@ -25,14 +25,14 @@ use crate::device::latch::LatchedDevice;
 use crate::device::uring::UringDevice;
 use crate::env::Environment;
 use crate::extent::allocator::ExtentAllocator;
-use crate::format::superblock::{SuperblockOnDisk, ViewOnDisk};
+use crate::format::superblock::SuperblockOnDisk;
 use crate::ring::driver::Driver;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Pool, Ring, RingError};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::rules::DAY_MS;
-use crate::view::{DriveSet, Rules};
+use crate::view::{DriveSet, Rules, bases_of};
 
 /// Most messages on their way from one core to another before they overflow.
 pub(crate) const MAILBOX_CAPACITY: usize = 4096;
@@ -163,20 +163,15 @@ pub(crate) fn check_set(drives: &[(&Path, &SuperblockOnDisk)]) -> Result<(), Ope
     let rules = Rules { failures_max: u32::from(block.parity_members) };
     let mut homes = (0..block.shards.get()).map(|shard| view.homes(shard));
     let have_homes = homes.all(|homes| Rules::has_home(homes, present));
-    if have_homes && rules.may_start(members, bases_of(drives, view), present) {
+    let holders = drives.iter().filter(|(_, block)| block.view.number() == view.number());
+    let bases = bases_of(holders.map(|(_, block)| block.bases().collect()));
+    let is_enough = rules.may_start(members, bases, present);
+    if have_homes && (is_enough || Rules::is_nothing_missing(view.known(), present, DriveSet::EMPTY)) {
         return Ok(());
     }
     let missing = (members - present).iter().map(|slot| view.drives[usize::from(slot)].number.get());
     let missing = missing.collect();
     Err(OpenError::Missing { expected: members.len() as u16, given: drives.len(), missing })
-}
-
-/// Returns the members of the views that `view` was counted from, unless one of its drives knows that it
-/// was used: that one has the fewest, none.
-fn bases_of(drives: &[(&Path, &SuperblockOnDisk)], view: &ViewOnDisk) -> Vec<DriveSet> {
-    let holders = drives.iter().filter(|(_, block)| block.view.number() == view.number());
-    let bases = holders.map(|(_, block)| block.bases().collect::<Vec<_>>());
-    bases.min_by_key(Vec::len).unwrap_or_default()
 }
 
 /// Everything that one core's thread needs to start.

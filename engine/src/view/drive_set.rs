@@ -1,4 +1,4 @@
-//! A set of drives, by their numbers in the view.
+//! A set of drives, by their slots in the view.
 
 use std::fmt;
 use std::ops::{BitAnd, BitOr, Sub};
@@ -46,9 +46,15 @@ impl DriveSet {
 }
 
 impl FromIterator<u16> for DriveSet {
-    /// Makes a set of numbers below 64.
+    /// Makes a set of slots.
+    ///
+    /// # Panics
+    /// Panics when a view has no such slot.
     fn from_iter<I: IntoIterator<Item = u16>>(drives: I) -> Self {
-        drives.into_iter().fold(Self::EMPTY, |set, drive| set | Self(1 << drive))
+        drives.into_iter().fold(Self::EMPTY, |set, drive| {
+            assert!(drive < 64, "slot {drive} is not in a view");
+            set | Self(1 << drive)
+        })
     }
 }
 

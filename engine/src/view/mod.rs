@@ -9,6 +9,12 @@ mod drive_set;
 
 pub use self::drive_set::DriveSet;
 
+/// Returns the members of the views that the newest view was counted from, as its holders say: none, if one
+/// of them knows that it was used.
+pub fn bases_of(holders: impl IntoIterator<Item = Vec<DriveSet>>) -> Vec<DriveSet> {
+    holders.into_iter().min_by_key(Vec::len).unwrap_or_default()
+}
+
 /// The rules of a set that goes on without up to `failures_max` drives (M).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -49,10 +55,10 @@ impl Rules {
         counted.all(|base| self.are_enough(base, kept))
     }
 
-    /// Returns whether a start may go on with whatever is present because the operator has named the
-    /// others as gone for good. Every drive of the set has to be present or named, in the view or not: one
-    /// that is neither may hold a newer view, and what was acknowledged in it.
-    pub fn may_start_by_word(all: DriveSet, present: DriveSet, gone: DriveSet) -> bool {
+    /// Returns whether a start may go on because every drive that was ever in the set, `all`, is present, or
+    /// gone for good by the operator's word. None is left then that could hold a newer view, and what was
+    /// acknowledged in it.
+    pub fn is_nothing_missing(all: DriveSet, present: DriveSet, gone: DriveSet) -> bool {
         (all - gone).is_within(present)
     }
 
@@ -73,7 +79,7 @@ impl Rules {
     /// members of the view in use, and `latest` those of the view of the highest number, which may only be
     /// begun. What is dropped is counted from the view in use.
     pub fn may_change(self, in_use: DriveSet, latest: DriveSet, next: DriveSet, alive: DriveSet) -> bool {
-        let drops_the_living = !((latest - next) & alive).is_empty();
+        let drops_the_living = !(((in_use | latest) - next) & alive).is_empty();
         let lost = (in_use - next).len();
         !next.is_empty() && next.is_within(alive) && !drops_the_living && lost <= self.failures_max
     }
@@ -160,8 +166,9 @@ mod tests {
     #[test]
     fn the_word_of_the_operator_covers_every_drive_of_the_set() {
         let all = set(&[0, 1, 2]);
-        assert!(Rules::may_start_by_word(all, set(&[0]), set(&[1, 2])));
-        assert!(!Rules::may_start_by_word(all, set(&[0]), set(&[2])), "drive 1 may know more");
+        assert!(Rules::is_nothing_missing(all, set(&[0]), set(&[1, 2])));
+        assert!(!Rules::is_nothing_missing(all, set(&[0]), set(&[2])), "drive 1 may know more");
+        assert!(Rules::is_nothing_missing(all, all, DriveSet::EMPTY), "no word is needed");
     }
 
     #[test]
