@@ -55,6 +55,8 @@ pub struct Behaviour {
     pub life: (Duration, Duration),
     /// Names that are not signed for, whatever is proven.
     pub refused: Vec<String>,
+    /// What every answer says of when to ask again.
+    pub retry_after: &'static str,
 }
 
 struct State {
@@ -145,10 +147,11 @@ impl Authority {
         self.directory.path().join("root.pem")
     }
 
-    /// Returns the numbers of accounts and of certificates so far.
-    pub fn counts(&self) -> (usize, usize) {
+    /// Returns the numbers of accounts, of orders and of certificates so far.
+    pub fn counts(&self) -> (usize, usize, usize) {
         let state = lock(&self.shared);
-        (state.accounts.len(), state.orders.iter().filter(|order| order.status == "valid").count())
+        let signed = state.orders.iter().filter(|order| order.status == "valid").count();
+        (state.accounts.iter().filter(|key| !key.0.is_empty()).count(), state.orders.len(), signed)
     }
 
     /// Returns what was wrong with what was sent.
@@ -214,9 +217,10 @@ fn serve(
         Answer { status: 400, location: None, body: json!({"type": kind, "detail": fault}).to_string() }
     });
     let nonce = new_nonce(shared);
+    let retry_after = lock(shared).behaviour.retry_after;
     let location = answer.location.map(|location| format!("Location: {location}\r\n")).unwrap_or_default();
     let text = format!(
-        "HTTP/1.1 {} Said\r\nReplay-Nonce: {nonce}\r\n{location}Connection: close\r\nContent-Length: {}\r\n\r\n",
+        "HTTP/1.1 {} Said\r\nReplay-Nonce: {nonce}\r\nRetry-After: {retry_after}\r\n{location}Connection: close\r\nContent-Length: {}\r\n\r\n",
         answer.status,
         answer.body.len()
     );
@@ -256,14 +260,29 @@ fn answer(shared: &Arc<Shared>, base: &str, method: &str, path: &str, body: &[u8
     let (what, number) = (parts.next().unwrap_or_default(), parts.next());
     let number = number.map(str::parse::<usize>).transpose().map_err(|error| error.to_string())?;
     let number = number.unwrap_or_default();
+    if what == "account" && signed.account.is_some() {
+        let contact = signed.payload["contact"].as_array().ok_or("malformed: nothing is changed")?;
+        let is_mail = |one: &Value| one.as_str().is_some_and(|one| one.starts_with("mailto:"));
+        let is_good = !contact.is_empty() && contact.iter().all(is_mail);
+        return if is_good {
+            Ok(said(200, json!({"status": "valid"})))
+        } else {
+            Err("invalidContact: no mail".to_owned())
+        };
+    }
     if what == "account" {
         let key = signed.key.ok_or("malformed: a new account sends its key")?;
         if signed.payload["termsOfServiceAgreed"] != json!(true) {
             return Err("userActionRequired: the terms are not agreed to".to_owned());
         }
-        guard.accounts.push(key);
-        let location = Some(format!("{base}/account/{}", guard.accounts.len() - 1));
-        return Ok(Answer { location, ..said(201, json!({"status": "valid"})) });
+        // Who has an account with this key gets that.
+        let known = guard.accounts.iter().position(|known| *known == key);
+        let (status, number) = known.map_or((201, guard.accounts.len()), |number| (200, number));
+        if known.is_none() {
+            guard.accounts.push(key);
+        }
+        let location = Some(format!("{base}/account/{number}"));
+        return Ok(Answer { location, ..said(status, json!({"status": "valid"})) });
     }
     let account = signed.account.ok_or("malformed: only an account may ask that")?;
     match what {

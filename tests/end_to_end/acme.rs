@@ -16,7 +16,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn authority(life: (Duration, Duration)) -> Authority {
-    Authority::start(Behaviour { port: 0, life, refused: Vec::new() })
+    Authority::start(Behaviour { port: 0, life, refused: Vec::new(), retry_after: "1" })
 }
 
 fn server(authority: &Authority) -> Server {
@@ -85,22 +85,36 @@ fn a_certificate_is_ordered_proven_kept_and_renewed() {
             wait_until(&server, "a signed certificate", is_signed);
         }
     }
-    assert!(shake(&authority, s3, HOSTS[0], &[b"acme-tls/1"]).is_err(), "no proof is shown any more");
-    assert_eq!(authority.counts(), (1, 1));
-    for (file, mode) in [("acme-account.json", 0o600), ("tls-acme.key", 0o600), ("tls-acme.crt", 0o644)] {
+    // A proof would be refused because nobody signed it.
+    let refused = shake(&authority, s3, HOSTS[0], &[b"acme-tls/1"]).expect_err("no proof is shown any more");
+    assert!(!refused.to_string().contains("certificate"), "{refused}");
+    assert_eq!(authority.counts(), (1, 1, 1));
+    for file in ["acme-account.key", "tls-acme.pem"] {
         let metadata = std::fs::metadata(server.data_dir().join(file)).expect("it is there");
-        assert_eq!(metadata.permissions().mode() & 0o777, mode, "{file}");
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{file}");
     }
     authority.behave(|behaviour| behaviour.life = (DAY, 89 * DAY));
     hang_up(&server);
-    wait_until(&server, "a renewed certificate", || authority.counts() == (1, 2));
+    wait_until(&server, "a renewed certificate", || authority.counts() == (1, 2, 2));
     wait_until(&server, "its use", || server.log().matches("is in use").count() == 2);
     assert!(server.stop().success());
     server.start_again();
     let again = port(server.endpoint());
     assert!(shake(&authority, again, HOSTS[1], &[]).is_ok(), "it was kept:\n{}", server.log());
+    // What is damaged changes nothing of what is in use, and the office looks and has nothing to order.
+    let path = server.data_dir().join("tls-acme.pem");
+    let kept = std::fs::read(&path).expect("the certificate");
+    std::fs::write(&path, "damaged").expect("spoil it");
+    hang_up(&server);
+    wait_until(&server, "the failure", || server.log().contains("goes on with those it has"));
+    assert!(shake(&authority, again, HOSTS[1], &[]).is_ok(), "it goes on:\n{}", server.log());
+    std::fs::write(&path, kept).expect("mend it");
+    let looks = || server.log().matches("the certificate in use will do").count();
+    let before = looks();
+    hang_up(&server);
+    wait_until(&server, "a look", || looks() > before);
     assert!(server.stop().success());
-    assert_eq!(authority.counts(), (1, 2), "a certificate that will do for long is not ordered again");
+    assert_eq!(authority.counts(), (1, 2, 2), "a certificate that will do for long is not ordered again");
     assert_eq!(authority.faults(), Vec::<String>::new());
 }
 
@@ -122,12 +136,17 @@ fn what_an_authority_refuses_is_said_and_mended_by_the_next_try() {
     });
     hang_up(&server);
     is_said("the authority does not believe that this server is at s3.example");
+    // An account that the authority forgot is made again, and a time that no clock has ends nothing.
     authority.forget_accounts();
-    authority.behave(|behaviour| behaviour.port = s3);
+    authority.behave(|behaviour| (behaviour.port, behaviour.retry_after) = (s3, "18446744073709551615"));
+    // A certificate that can not be kept is not ordered again: a directory is in its way.
+    let path = server.data_dir().join("tls-acme.pem");
+    std::fs::create_dir_all(path.join("in-the-way")).expect("a directory");
     hang_up(&server);
-    is_said("there is no such account");
-    assert_eq!(authority.counts().1, 0);
+    wait_until(&server, "a failure", || server.log().contains("can not finish"));
+    assert_eq!(authority.counts(), (1, 2, 1));
+    std::fs::remove_dir_all(&path).expect("out of the way");
     hang_up(&server);
     wait_until(&server, "a signed certificate", || shake(&authority, s3, HOSTS[0], &[]).is_ok());
-    assert_eq!(authority.counts(), (2, 1));
+    assert_eq!(authority.counts(), (1, 2, 1), "the one that was signed is used");
 }

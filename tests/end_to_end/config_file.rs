@@ -233,6 +233,7 @@ fn a_hangup_while_a_drive_is_made_ends_nothing() {
         }
     }
     assert!(is_ready && was_read, "ready: {is_ready}, read again: {was_read}");
+    // Nobody reads its log any more. It goes on, and ends as ever.
     kill_process(pid, Signal::TERM).expect("send SIGTERM");
     assert!(server.wait().expect("its end").success());
 }

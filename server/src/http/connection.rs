@@ -243,7 +243,7 @@ pub(crate) async fn transport_of<H: Handler>(
     let failed: HandshakeError = match select(pin!(handshake), server.shutdown.requested()).await {
         Either::Left((Ok(Ok(transport)), _)) => return Some(transport),
         Either::Left((Ok(Err(HandshakeError::Proof)), _)) => {
-            tracing::info!(%address, "an authority looked at the proof of a name");
+            tracing::debug!(%address, "a client looked at the proof of a name");
             return None;
         }
         Either::Left((Ok(Err(error)), _)) => error,

@@ -3,33 +3,39 @@
 //!
 //! Invariants:
 //! - The certificate in use is replaced only by one that was read whole with its key and is for all names.
-//! - What fails is tried again later and later, so that no authority counts the server as an abuser.
+//! - What was signed is not ordered again because it could not be written.
+//! - What fails is tried again later and later, as long as the server runs and nobody asks for more, so that
+//!   no authority counts it as an abuser.
 //! - A proof is shown only while its order runs.
 
 use super::Errand;
 use super::https::{Https, HttpsError, RequestError};
 use crate::tls::{Proof, ProofError, Tls, TlsSetupError, ordered};
 use crate::unix_time::now_s;
-use crate::whole_file;
+use crate::whole_file::{self, FileError};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::Request;
+use http::header::RETRY_AFTER;
 use http_body_util::{BodyExt, Full};
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType, Error,
-    HttpClient, Identifier, NewAccount, NewOrder, Order, OrderStatus, Problem, RetryPolicy,
+    Account, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType, Error, HttpClient, Identifier,
+    Key, NewOrder, Order, OrderStatus, Problem, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
-use serde::{Deserialize, Serialize};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::mpsc::Receiver;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-const ACCOUNT_FILE: &str = "acme-account.json";
+const ACCOUNT_FILE: &str = "acme-account.key";
 /// How long after the first failure the next try begins; each further one waits three times as long.
 const RETRY_FIRST: Duration = Duration::from_secs(5 * 60);
 const RETRY_MOST: Duration = Duration::from_secs(12 * 60 * 60);
@@ -42,7 +48,10 @@ const PATIENCE: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(500))
     .backoff(1.5)
     .timeout(Duration::from_secs(5 * 60));
-const NO_SUCH_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+/// How long all of an order may take.
+const ORDER_TIME: Duration = Duration::from_secs(20 * 60);
+/// The longest that an authority may have us wait between two looks at an order.
+const RETRY_AFTER_MOST_S: u64 = 60 * 60;
 
 /// Where an authority takes orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,27 +88,34 @@ enum OrderError {
         "the authority does not believe that this server is at {host}: {reason}; {host} has to lead to it by port 443"
     )]
     NotProven { host: String, reason: String },
+    #[error("the authority wants proofs of other names than were ordered, such as {host}")]
+    OtherName { host: String },
     #[error("the order is {0:?}, and nothing is said why")]
     NotReady(OrderStatus),
+    #[error("the order took longer than {} minutes", ORDER_TIME.as_secs() / 60)]
+    TookTooLong,
+    #[error("a bug ended the order; its message is above")]
+    Bug,
     #[error(transparent)]
     Proof(#[from] ProofError),
     #[error("can not make the request for a certificate: {0}")]
     Request(#[from] rcgen::Error),
     #[error("can not {action} {}: {source}", path.display())]
     File { action: &'static str, path: PathBuf, source: io::Error },
-    #[error("{} can not be read ({problem}); move it away, and the server makes an account anew", path.display())]
-    Account { path: PathBuf, problem: String },
+    #[error("the key of the account in {} can not be used; move it away, and the server makes another one", path.display())]
+    Account { path: PathBuf },
     #[error(transparent)]
     Tls(#[from] TlsSetupError),
     #[error("what the authority signed is not the certificate for {hosts:?} that was ordered: {problem}")]
     OtherCertificate { hosts: Vec<String>, problem: String },
+    #[error("{} was written, and another certificate is in use", path.display())]
+    NotInUse { path: PathBuf },
 }
 
-/// An account as it is kept.
-#[derive(Deserialize, Serialize)]
-struct KeptAccount {
-    directory: String,
-    credentials: AccountCredentials,
+/// A certificate that was signed, and its key.
+struct Signed {
+    chain: String,
+    key: Zeroizing<String>,
 }
 
 /// The ordering of certificates.
@@ -108,65 +124,103 @@ pub struct Orders {
     /// Where the account and the certificate are kept.
     data_dir: PathBuf,
     tls: Vec<Arc<Tls>>,
+    /// A certificate that was signed and could not be taken into use. No other is ordered before.
+    signed: Option<Signed>,
 }
 
 impl Orders {
     /// `tls` is all that is to have the certificate.
     pub fn new(options: AcmeOptions, data_dir: PathBuf, tls: Vec<Arc<Tls>>) -> Self {
-        Self { options, data_dir, tls }
+        Self { options, data_dir, tls, signed: None }
     }
 
     /// Orders a certificate whenever one is due, until nobody can ask any more.
-    pub async fn run(self, mut asked: Receiver<Errand>) {
-        let mut failures = 0;
+    pub async fn run(mut self, mut asked: Receiver<Errand>) {
+        let (mut failures, mut not_before) = (0, None::<Instant>);
         loop {
-            let wait = match self.time_to_order() {
-                Some(left) if left > Duration::ZERO => left,
-                _ => match self.order().await {
-                    Ok(()) => {
-                        failures = 0;
-                        self.time_to_order().unwrap_or_default().max(ORDERS_APART)
-                    }
-                    Err(error) => {
-                        let wait = wait_after(failures);
-                        failures += 1;
-                        let (hosts, again_in_s) = (&self.options.hosts, wait.as_secs());
-                        tracing::error!(%error, ?hosts, again_in_s, "no certificate could be had");
-                        wait
-                    }
-                },
+            let left = self.time_left().filter(|left| !left.is_zero());
+            let held_back = not_before.map(|time| time.saturating_duration_since(Instant::now()));
+            let wait = match (left, held_back.filter(|wait| !wait.is_zero())) {
+                (Some(left), _) => left,
+                (None, Some(wait)) => wait,
+                (None, None) => {
+                    let apart = match self.order_and_install().await {
+                        Ok(()) => {
+                            failures = 0;
+                            ORDERS_APART
+                        }
+                        Err(error) => {
+                            let wait = wait_after(failures);
+                            failures += 1;
+                            let (hosts, again_in_s) = (&self.options.hosts, wait.as_secs());
+                            let in_use_until = self.in_use_until();
+                            tracing::error!(%error, ?hosts, again_in_s, in_use_until, "no certificate could be had");
+                            wait
+                        }
+                    };
+                    not_before = Some(Instant::now() + apart);
+                    continue;
+                }
             };
             match tokio::time::timeout(wait.min(SLEEP_MOST), asked.recv()).await {
                 Ok(None) => return,
-                Ok(Some(Errand::LookAtCertificates)) | Err(_) => {}
+                Ok(Some(Errand::LookAtCertificates)) => {
+                    not_before = None;
+                    if self.time_left().is_some_and(|left| !left.is_zero()) {
+                        tracing::info!(until = self.in_use_until(), "the certificate in use will do");
+                    }
+                    // Those that wait behind it are answered with it.
+                    while asked.try_recv().is_ok() {}
+                }
+                Err(_) => {}
             }
         }
     }
 
     /// Returns how long the certificate in use will do. None: there is none of an authority.
-    fn time_to_order(&self) -> Option<Duration> {
+    fn time_left(&self) -> Option<Duration> {
         let in_use = self.tls.first()?.certificates();
         let certificate = in_use.first()?;
-        let is_ordered = certificate.path == ordered::files_in(&self.data_dir).chain;
+        let is_ordered = certificate.path == ordered::path_in(&self.data_dir);
         let left_s = ordered::renewal_s(certificate) - now_s();
         is_ordered.then(|| Duration::from_secs(u64::try_from(left_s).unwrap_or(0)))
     }
 
-    async fn order(&self) -> Result<(), OrderError> {
+    /// Returns the day on which the certificate in use ends.
+    fn in_use_until(&self) -> String {
+        let ends_s = self.tls.first().and_then(|tls| Some(tls.certificates().first()?.ends_s));
+        let end = ends_s.and_then(|ends_s| OffsetDateTime::from_unix_timestamp(ends_s).ok());
+        end.map(|end| end.date().to_string()).unwrap_or_default()
+    }
+
+    /// Takes a new certificate into use, which is ordered if none is there that could not be before.
+    async fn order_and_install(&mut self) -> Result<(), OrderError> {
+        if self.signed.is_none() {
+            // An authority may send what the library did not expect. The server goes on without it.
+            let order = AssertUnwindSafe(self.order()).catch_unwind();
+            let ended = tokio::time::timeout(ORDER_TIME, order).await.map_err(|_| OrderError::TookTooLong)?;
+            let signed = ended.map_err(|_| OrderError::Bug)??;
+            let (directory, hosts) = (&self.data_dir, self.options.hosts.clone());
+            ordered::check(directory, &signed.chain, &signed.key, &hosts)
+                .map_err(|problem| OrderError::OtherCertificate { hosts, problem })?;
+            self.signed = Some(signed);
+        }
+        if let Some(signed) = &self.signed {
+            self.install(signed)?;
+        }
+        self.signed = None;
+        let (hosts, until) = (&self.options.hosts, self.in_use_until());
+        tracing::info!(?hosts, until, "a certificate was signed, and is in use");
+        Ok(())
+    }
+
+    async fn order(&self) -> Result<Signed, OrderError> {
         let (hosts, directory) = (&self.options.hosts, &self.options.directory.url);
         tracing::info!(?hosts, directory, "ordering a certificate");
         let names: Vec<Identifier> = hosts.iter().cloned().map(Identifier::Dns).collect();
-        let account = self.account().await?;
-        let ordered = account.new_order(&NewOrder::new(&names)).await;
-        if let Err(Error::Api(Problem { r#type: Some(kind), .. })) = &ordered
-            && kind == NO_SUCH_ACCOUNT
-        {
-            // The authority forgot it, as one on trial does: the next try makes another.
-            self.forget_account()?;
-        }
-        let mut order = ordered?;
+        let mut order = self.account().await?.new_order(&NewOrder::new(&names)).await?;
         let shown = Shown(&self.tls);
-        shown.prove(&mut order).await?;
+        shown.prove(&mut order, hosts).await?;
         let status = order.poll_ready(&PATIENCE).await;
         if !matches!(status, Ok(OrderStatus::Ready)) {
             not_proven(&mut order).await?;
@@ -181,74 +235,59 @@ impl Orders {
         params.distinguished_name = DistinguishedName::new();
         order.finalize_csr(params.serialize_request(&key)?.der()).await?;
         let chain = order.poll_certificate(&PATIENCE).await?;
-        self.install(&chain, &Zeroizing::new(key.serialize_pem()))
+        Ok(Signed { chain, key: Zeroizing::new(key.serialize_pem()) })
     }
 
-    /// Takes a certificate into use.
-    fn install(&self, chain: &str, key: &str) -> Result<(), OrderError> {
-        let (directory, hosts) = (&self.data_dir, &self.options.hosts);
-        let other = |problem| OrderError::OtherCertificate { hosts: hosts.clone(), problem };
-        ordered::check(directory, chain, key, hosts).map_err(other)?;
-        ordered::write(directory, chain, key)
-            .map_err(|error| self.file_error(&ordered::files_in(directory).chain, error))?;
+    /// Writes a certificate, and has all use it.
+    fn install(&self, signed: &Signed) -> Result<(), OrderError> {
+        let path = ordered::path_in(&self.data_dir);
+        ordered::write(&self.data_dir, &signed.chain, &signed.key)
+            .map_err(|error| file_error(path.clone(), error))?;
         for tls in &self.tls {
             tls.reload()?;
+            if tls.certificates().first().is_none_or(|certificate| certificate.path != path) {
+                return Err(OrderError::NotInUse { path });
+            }
         }
-        let ends_s = self.tls.first().and_then(|tls| Some(tls.certificates().first()?.ends_s));
-        let until = ends_s.and_then(|ends_s| OffsetDateTime::from_unix_timestamp(ends_s).ok());
-        let until = until.map(|end| end.date().to_string()).unwrap_or_default();
-        tracing::info!(?hosts, until, "a certificate was signed, and is in use");
         Ok(())
     }
 
-    /// Returns the account at the authority, which is made if there is none.
+    /// Returns the account at the authority. Whoever asks for one with a key that has one gets that, so
+    /// that the key is all there is to keep.
     async fn account(&self) -> Result<Account, OrderError> {
         let Directory { url, authorities } = &self.options.directory;
         let https = Https::new(authorities.as_deref())?;
         let builder = Account::builder_with_http(Box::new(https));
-        if let Some(kept) = self.kept_account()?
-            && kept.directory == *url
-        {
-            return Ok(builder.from_credentials(kept.credentials).await?);
+        let (account, _) = builder.create_from_key(self.account_key()?, url.clone()).await?;
+        if let Some(address) = &self.options.contact {
+            account.update_contacts(&[&format!("mailto:{address}")]).await?;
         }
-        let contact = self.options.contact.as_ref().map(|address| format!("mailto:{address}"));
-        let contact: Vec<&str> = contact.as_deref().into_iter().collect();
-        let new =
-            NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-        let (account, credentials) = builder.create(&new, url.clone(), None).await?;
-        let kept = KeptAccount { directory: url.clone(), credentials };
-        let path = self.account_path();
-        let unreadable =
-            |error: serde_json::Error| OrderError::Account { path: path.clone(), problem: error.to_string() };
-        let text = Zeroizing::new(serde_json::to_vec(&kept).map_err(unreadable)?);
-        whole_file::replace(&path, &text, 0o600).map_err(|error| self.file_error(&path, error))?;
-        tracing::info!(directory = url, account = account.id(), "made an account at the authority");
         Ok(account)
     }
 
-    fn kept_account(&self) -> Result<Option<KeptAccount>, OrderError> {
-        let path = self.account_path();
-        let text = match std::fs::read(&path) {
-            Ok(text) => Zeroizing::new(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+    /// Returns the key of the account, which is made and kept if there is none.
+    fn account_key(&self) -> Result<(Key, PrivateKeyDer<'static>), OrderError> {
+        let path = self.data_dir.join(ACCOUNT_FILE);
+        let wrong = || OrderError::Account { path: path.clone() };
+        let der = match std::fs::read(&path) {
+            Ok(der) => Zeroizing::new(der),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let (_, der) = Key::generate_pkcs8()?;
+                let der = Zeroizing::new(der.secret_pkcs8_der().to_vec());
+                whole_file::replace(&path, &der, 0o600).map_err(|error| file_error(path.clone(), error))?;
+                tracing::info!(path = %path.display(), "made the key of an account at the authority");
+                der
+            }
             Err(source) => return Err(OrderError::File { action: "read", path, source }),
         };
-        let kept = serde_json::from_slice(&text);
-        kept.map(Some).map_err(|error| OrderError::Account { path, problem: error.to_string() })
+        let der = PrivatePkcs8KeyDer::from(der.to_vec());
+        let key = Key::from_pkcs8_der(der.clone_key()).map_err(|_| wrong())?;
+        Ok((key, PrivateKeyDer::Pkcs8(der)))
     }
+}
 
-    fn forget_account(&self) -> Result<(), OrderError> {
-        let path = self.account_path();
-        std::fs::remove_file(&path).map_err(|source| OrderError::File { action: "remove", path, source })
-    }
-
-    fn account_path(&self) -> PathBuf {
-        self.data_dir.join(ACCOUNT_FILE)
-    }
-
-    fn file_error(&self, path: &Path, error: whole_file::FileError) -> OrderError {
-        OrderError::File { action: error.action, path: path.to_owned(), source: error.source }
-    }
+fn file_error(path: PathBuf, error: FileError) -> OrderError {
+    OrderError::File { action: error.action, path, source: error.source }
 }
 
 /// Returns how long to wait after a failure that so many came before.
@@ -261,7 +300,7 @@ struct Shown<'a>(&'a [Arc<Tls>]);
 
 impl Shown<'_> {
     /// Shows the proof of each name that is not proven yet, and says so to the authority.
-    async fn prove(&self, order: &mut Order) -> Result<(), OrderError> {
+    async fn prove(&self, order: &mut Order, hosts: &[String]) -> Result<(), OrderError> {
         let mut proofs = Vec::new();
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
@@ -270,6 +309,10 @@ impl Shown<'_> {
                 continue;
             }
             let host = authorization.identifier().to_string();
+            // Each name once: what more there were could have no end.
+            if !hosts.contains(&host) || proofs.len() >= hosts.len() {
+                return Err(OrderError::OtherName { host });
+            }
             let Some(mut challenge) = authorization.challenge(ChallengeType::TlsAlpn01) else {
                 return Err(OrderError::NoProofOffered { host });
             };
@@ -279,7 +322,7 @@ impl Shown<'_> {
             }
             match challenge.set_ready().await {
                 // It looked at once.
-                Err(Error::Api(problem)) => {
+                Err(Error::Api(problem)) if is_of_proof(&problem) => {
                     return Err(OrderError::NotProven { host, reason: problem.to_string() });
                 }
                 other => other?,
@@ -299,12 +342,20 @@ impl Drop for Shown<'_> {
     }
 }
 
-/// Fails with what the authority says of the first name that it does not believe. It may say nothing.
+/// Tells whether a problem is that the authority saw no proof, or another one.
+fn is_of_proof(problem: &Problem) -> bool {
+    let kind = problem.r#type.as_deref().and_then(|kind| kind.strip_prefix("urn:ietf:params:acme:error:"));
+    matches!(kind, Some("connection" | "dns" | "incorrectResponse" | "tls" | "unauthorized"))
+}
+
+/// Fails with what the authority says of the first name that it does not believe. It may say nothing, or not
+/// answer: then what was known before says more.
 async fn not_proven(order: &mut Order) -> Result<(), OrderError> {
     let mut authorizations = order.authorizations();
-    while let Some(authorization) = authorizations.next().await {
-        let mut authorization = authorization?;
-        authorization.refresh().await?;
+    while let Some(Ok(mut authorization)) = authorizations.next().await {
+        if authorization.refresh().await.is_err() {
+            return Ok(());
+        }
         let host = authorization.identifier().to_string();
         let said = authorization.challenges.iter().find_map(|challenge| challenge.error.as_ref());
         if let Some(problem) = said {
@@ -324,8 +375,14 @@ impl HttpClient for Https {
             let (head, body) = request.into_parts();
             let body = body.collect().await.unwrap_or_else(|never| match never {});
             let request = Request::from_parts(head, Full::new(body.to_bytes()));
-            let answer =
-                https.send(request).await.map_err(|error: RequestError| Error::Other(Box::new(error)))?;
+            let answer = https.send(request).await;
+            let mut answer = answer.map_err(|error: RequestError| Error::Other(Box::new(error)))?;
+            // The library adds it to the time, whatever it is.
+            let wait_s: Option<u128> =
+                answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            if wait_s.is_some_and(|wait_s| wait_s > u128::from(RETRY_AFTER_MOST_S)) {
+                answer.headers_mut().remove(RETRY_AFTER);
+            }
             Ok(BytesResponse::from(answer.map(Full::new)))
         })
     }

@@ -6,6 +6,7 @@
 //!   errand in a queue of fixed length, and waits for nothing: a request that needs nothing from outside is
 //!   never held up here.
 //! - What the outside sends is bounded in length and in time.
+//! - It opens when the node is open, and ends with the process: what it was about is done again.
 
 mod acme;
 mod https;
@@ -13,11 +14,13 @@ mod https;
 pub use self::acme::{AcmeOptions, Directory};
 
 use self::acme::Orders;
+use self::https::{Https, HttpsError};
 use crate::tls::Tls;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::mpsc::{Sender, channel};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// The most errands that wait. All of them say the same by now, so one that finds no place is there already.
 const ERRANDS_MAX: usize = 8;
@@ -33,24 +36,60 @@ pub enum Errand {
 #[derive(Clone)]
 pub struct Office(Sender<Errand>);
 
-impl Office {
-    /// Opens the office. It closes when the last way to it is gone.
+/// An office before it opens.
+pub struct Closed(Receiver<Errand>);
+
+/// Makes an office. What is asked before it opens waits.
+pub fn office() -> (Office, Closed) {
+    let (errands, asked) = channel(ERRANDS_MAX);
+    (Office(errands), Closed(asked))
+}
+
+/// Looks at what can be known to be wrong before anything is ordered.
+///
+/// # Errors
+/// Fails with what is wrong.
+pub fn check(options: &AcmeOptions) -> Result<(), OfficeError> {
+    let Directory { url, authorities } = &options.directory;
+    if !url.starts_with("https://") {
+        return Err(OfficeError::Directory { url: url.clone() });
+    }
+    Ok(Https::new(authorities.as_deref()).map(|_| ())?)
+}
+
+/// The reason why nothing can be ordered.
+#[derive(Debug, thiserror::Error)]
+pub enum OfficeError {
+    #[error(
+        "--acme-directory {url} is no URL of HTTPS; write it as the authority says it, with https:// before it"
+    )]
+    Directory { url: String },
+    #[error(transparent)]
+    Https(#[from] HttpsError),
+}
+
+impl Closed {
+    /// Opens the office: certificates are ordered for `tls`, and kept in `data_dir`.
     ///
     /// # Errors
     /// Fails when the system gives no thread.
-    pub fn open(options: AcmeOptions, data_dir: PathBuf, tls: Vec<Arc<Tls>>) -> io::Result<Self> {
+    pub fn open(self, options: AcmeOptions, data_dir: PathBuf, tls: Vec<Arc<Tls>>) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (errands, asked) = channel(ERRANDS_MAX);
         let orders = Orders::new(options, data_dir, tls);
-        let work = move || runtime.block_on(orders.run(asked));
-        std::thread::Builder::new().name("office".to_owned()).spawn(work)?;
-        Ok(Self(errands))
+        let work = move || runtime.block_on(orders.run(self.0));
+        std::thread::Builder::new().name("office".to_owned()).spawn(work).map(|_| ())
     }
+}
 
+impl Office {
     /// Leaves an errand. One that finds no place is dropped.
     pub fn ask(&self, errand: Errand) {
-        if self.0.try_send(errand).is_err() {
-            tracing::debug!(?errand, "the office has enough to do");
+        match self.0.try_send(errand) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => tracing::debug!(?errand, "the office has enough to do"),
+            Err(TrySendError::Closed(_)) => {
+                tracing::error!(?errand, "the office is closed by a bug; restart the server to open it");
+            }
         }
     }
 }

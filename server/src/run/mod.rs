@@ -33,13 +33,14 @@ use self::keeper::Keeper;
 use self::live::Live;
 use self::shutdown::ShutdownBarrier;
 use self::signals::{Reloads, handle_signals, hold_hangups};
-use self::tls::{check_tls, load_tls, open_office};
+use self::tls::{check_tls, load_tls, ordered};
 use crate::admin::{AdminSocket, AdminSocketError};
 use crate::auth::{AccountError, Accounts};
 use crate::client::TrustedProxies;
 use crate::host::Websites;
 use crate::http::{ConnectionCap, ListenError, Start, Traffic, bind};
 use crate::identity::{Directory, Shared, TakeOverError};
+use crate::office::{OfficeError, office};
 use crate::s3::Requests;
 use crate::throttle::Throttle;
 use crate::tls::TlsSetupError;
@@ -76,6 +77,8 @@ pub enum ServeError {
     NoTrustedProxy,
     #[error(transparent)]
     Tls(#[from] TlsSetupError),
+    #[error(transparent)]
+    Office(#[from] OfficeError),
     #[error("can not find out which CPUs this process may use: {0}")]
     Cpus(io::Error),
     #[error("CPU {cpu} is not one this process may use (it may use {allowed:?}); choose others with --cores")]
@@ -115,7 +118,7 @@ pub enum ServeError {
 /// Fails as [`run`] would.
 pub fn check(options: &ServeOptions) -> Result<(), ServeError> {
     check_options(options)?;
-    check_tls(options).map_err(ServeError::from)
+    check_tls(options)
 }
 
 /// Returns the CPUs to run on, if the options agree with each other and with the machine.
@@ -174,7 +177,7 @@ pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeErr
     let (change, live_bells) = bells(cpus.len()).map_err(ServeError::Thread)?;
     let throttle = Arc::new(Throttle::default());
     let live = Arc::new(Live::new(options.live.clone(), change));
-    let office = open_office(&options, &offered).map_err(ServeError::Thread)?;
+    let (office, closed) = ordered(&options).map(|_| office()).unzip();
     let reloads = Reloads { tls: offered.each(), office, reader, live: live.clone() };
     handle_signals(stop.clone(), reloads, &held).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
@@ -220,6 +223,11 @@ pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeErr
     // Fewer messages than cores: one of them failed, and `join_all` says why.
     if opened_count.iter().take(cpus.len()).count() == cpus.len() {
         tracing::info!(%address, cores = cpus.len(), "ready");
+        if let Some((acme, closed)) = ordered(&options).zip(closed) {
+            closed
+                .open(acme.clone(), options.data_dir.clone(), offered.each())
+                .map_err(ServeError::Thread)?;
+        }
         print!("{}", ready(&options, address, &admin.line(&admin_socket), &accounts.root, &first_start));
     }
     join_all(threads)

@@ -1,10 +1,9 @@
 //! The certificates of a server that starts.
 
-use super::{ServeOptions, TlsCertificates, TlsSource};
-use crate::office::Office;
+use super::{ServeError, ServeOptions, TlsCertificates, TlsSource};
+use crate::office::{self, AcmeOptions};
 use crate::tls::{CertificateSource, Tls, TlsOptions, TlsSetupError};
 use crate::unix_time::now_s;
-use std::io;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
@@ -51,11 +50,15 @@ pub fn load_tls(options: &ServeOptions) -> Result<Offered, TlsSetupError> {
 ///
 /// # Errors
 /// Fails with what is wrong.
-pub fn check_tls(options: &ServeOptions) -> Result<(), TlsSetupError> {
+pub fn check_tls(options: &ServeOptions) -> Result<(), ServeError> {
+    if let Some(acme) = ordered(options) {
+        office::check(acme)?;
+    }
     match &options.tls {
         Some(TlsSource { certificates: TlsCertificates::Files(files), clients }) => {
             let source = CertificateSource::Files(files.clone());
-            Tls::load(TlsOptions { source, clients: clients.clone() }).map(|_| ())
+            Tls::load(TlsOptions { source, clients: clients.clone() })?;
+            Ok(())
         }
         _ => Ok(()),
     }
@@ -80,16 +83,11 @@ fn hosts(options: &ServeOptions) -> Vec<String> {
     hosts
 }
 
-/// Opens the office, if there is something for it to do.
-///
-/// # Errors
-/// Fails when the system gives no thread.
-pub fn open_office(options: &ServeOptions, offered: &Offered) -> io::Result<Option<Office>> {
+/// Returns what the office is to order, if anything.
+pub fn ordered(options: &ServeOptions) -> Option<&AcmeOptions> {
     match &options.tls {
-        Some(TlsSource { certificates: TlsCertificates::Ordered(acme), .. }) => {
-            Office::open(acme.clone(), options.data_dir.clone(), offered.each()).map(Some)
-        }
-        _ => Ok(None),
+        Some(TlsSource { certificates: TlsCertificates::Ordered(acme), .. }) => Some(acme),
+        _ => None,
     }
 }
 

@@ -25,6 +25,7 @@ use self::certificates::{Certificates, read_certificates};
 use self::proof::{Chooser, Proofs};
 use ringbolt_tls::read_roots;
 use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerConfig, VerifierBuilderError, WebPkiClientVerifier,
 };
@@ -104,6 +105,8 @@ struct Current {
 struct Parts {
     tickets: Arc<dyn ProducesTickets>,
     certificates: Arc<Certificates>,
+    /// Who judges the certificates of clients, if they are asked for any.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
     proofs: Arc<Proofs>,
 }
 
@@ -113,12 +116,25 @@ impl Tls {
     /// # Errors
     /// Fails with the file that is wrong, and what to do about it.
     pub fn load(options: TlsOptions) -> Result<Arc<Self>, TlsSetupError> {
+        let certificates = match &options.source {
+            CertificateSource::Files(files) => read_certificates(files, &cryptography())?,
+            CertificateSource::SelfSigned { directory, hosts } => read_own(directory, hosts)?,
+            CertificateSource::Ordered { directory, hosts } => match ordered::read(directory, hosts) {
+                Ok(Some(certificates)) => certificates,
+                Ok(None) => read_own(directory, hosts)?,
+                Err(error) => {
+                    tracing::error!(%error, "the certificate that an authority signed is of no use");
+                    read_own(directory, hosts)?
+                }
+            },
+        };
         let parts = Parts {
             tickets: new_tickets()?,
-            certificates: Arc::new(read(&options.source)?),
+            certificates: Arc::new(certificates),
+            clients: read_clients(options.clients.as_ref())?,
             proofs: Arc::new(Proofs::default()),
         };
-        let current = Mutex::new(Current { config: make_config(&options, &parts)?, parts });
+        let current = Mutex::new(Current { config: make_config(&parts)?, parts });
         let changing = Mutex::new(());
         Ok(Arc::new(Self { options, current, changing, version: AtomicU64::new(0) }))
     }
@@ -129,8 +145,19 @@ impl Tls {
     /// # Errors
     /// Fails as [`Self::load`] does. What was goes on then.
     pub fn reload(&self) -> Result<(), TlsSetupError> {
-        let certificates = Arc::new(read(&self.options.source)?);
-        self.change(|parts| parts.certificates = certificates)
+        self.change(|parts| {
+            let certificates = match &self.options.source {
+                CertificateSource::Files(files) => Some(read_certificates(files, &cryptography())?),
+                CertificateSource::SelfSigned { directory, hosts } => Some(read_own(directory, hosts)?),
+                // Without one, that in use is better than one that nobody trusts.
+                CertificateSource::Ordered { directory, hosts } => ordered::read(directory, hosts)?,
+            };
+            if let Some(certificates) = certificates {
+                parts.certificates = Arc::new(certificates);
+            }
+            parts.clients = read_clients(self.options.clients.as_ref())?;
+            Ok(())
+        })
     }
 
     /// Sets what proves to an authority that this server is at the names that it is to sign for. Each proof
@@ -139,16 +166,22 @@ impl Tls {
     /// # Errors
     /// Fails when the library refuses the settings that were made of them.
     pub fn set_proofs(&self, proofs: Vec<Proof>) -> Result<(), TlsSetupError> {
-        self.change(|parts| parts.proofs = Arc::new(Proofs(proofs)))
+        self.change(|parts| {
+            parts.proofs = Arc::new(Proofs(proofs));
+            Ok(())
+        })
     }
 
-    /// Makes the settings anew with what `with` changes.
-    fn change(&self, with: impl FnOnce(&mut Parts)) -> Result<(), TlsSetupError> {
+    /// Makes the settings anew with what `with` changes. It may read files, which may be slow: others that
+    /// change something wait for it, and cores do not.
+    fn change(
+        &self,
+        with: impl FnOnce(&mut Parts) -> Result<(), TlsSetupError>,
+    ) -> Result<(), TlsSetupError> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut parts = self.current().parts.clone();
-        with(&mut parts);
-        // Files may be slow, and a core that looks meanwhile must not wait for them.
-        let config = make_config(&self.options, &parts)?;
+        with(&mut parts)?;
+        let config = make_config(&parts)?;
         let mut current = self.current();
         *current = Current { config, parts };
         self.version.fetch_add(1, Ordering::Release);
@@ -200,52 +233,41 @@ fn new_tickets() -> Result<Arc<dyn ProducesTickets>, TlsSetupError> {
     rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| TlsSetupError::Library(error.to_string()))
 }
 
-fn read(source: &CertificateSource) -> Result<Certificates, TlsSetupError> {
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    Ok(match source {
-        CertificateSource::Files(files) => read_certificates(files, &provider)?,
-        CertificateSource::SelfSigned { directory, hosts } => read_own(directory, hosts, &provider)?,
-        // It is whole, or none is there: a life that ended between its two files left a pair that is none.
-        CertificateSource::Ordered { directory, hosts } => {
-            match read_certificates(&[ordered::files_in(directory)], &provider) {
-                Ok(certificates) if ordered::are_for(&certificates.infos(), hosts) => certificates,
-                _ => read_own(directory, hosts, &provider)?,
-            }
-        }
-    })
+fn cryptography() -> CryptoProvider {
+    rustls::crypto::aws_lc_rs::default_provider()
 }
 
 /// Reads the certificate that the server makes itself.
-fn read_own(
-    directory: &Path,
-    hosts: &[String],
-    provider: &CryptoProvider,
-) -> Result<Certificates, TlsSetupError> {
-    let files = self_signed::keep(directory, hosts)?;
+fn read_own(directory: &Path, hosts: &[String]) -> Result<Certificates, TlsSetupError> {
+    let (files, provider) = (self_signed::keep(directory, hosts)?, cryptography());
     // A pair that was damaged is of no use to anybody.
-    match read_certificates(&[files], provider) {
+    match read_certificates(&[files], &provider) {
         Ok(certificates) => Ok(certificates),
-        Err(_) => Ok(read_certificates(&[self_signed::make(directory, hosts)?], provider)?),
+        Err(_) => Ok(read_certificates(&[self_signed::make(directory, hosts)?], &provider)?),
     }
 }
 
-fn make_config(options: &TlsOptions, parts: &Parts) -> Result<Arc<ServerConfig>, TlsSetupError> {
-    let Parts { tickets, certificates, proofs } = parts.clone();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+fn read_clients(
+    clients: Option<&ClientCertificates>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsSetupError> {
+    let Some(clients) = clients else { return Ok(None) };
+    let wrong = |problem: String| TlsSetupError::Authorities { path: clients.authorities.clone(), problem };
+    let roots = Arc::new(read_roots(&clients.authorities).map_err(wrong)?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::new(cryptography()));
+    let verifier = if clients.required { verifier } else { verifier.allow_unauthenticated() };
+    let verifier = verifier.build().map_err(|error: VerifierBuilderError| wrong(error.to_string()))?;
+    Ok(Some(verifier))
+}
+
+fn make_config(parts: &Parts) -> Result<Arc<ServerConfig>, TlsSetupError> {
+    let Parts { tickets, certificates, clients, proofs } = parts.clone();
+    let builder = ServerConfig::builder_with_provider(Arc::new(cryptography()));
+    let builder = builder.with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| TlsSetupError::Library(error.to_string()))?;
-    let builder = match &options.clients {
+    let asks_clients = clients.is_some();
+    let builder = match clients {
         None => builder.with_no_client_auth(),
-        Some(clients) => {
-            let wrong =
-                |problem: String| TlsSetupError::Authorities { path: clients.authorities.clone(), problem };
-            let roots = Arc::new(read_roots(&clients.authorities).map_err(wrong)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-            let verifier = if clients.required { verifier } else { verifier.allow_unauthenticated() };
-            let verifier =
-                verifier.build().map_err(|error: VerifierBuilderError| wrong(error.to_string()))?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
     };
     let mut alpn_protocols = vec![b"http/1.1".to_vec()];
     if !proofs.0.is_empty() {
@@ -255,12 +277,12 @@ fn make_config(options: &TlsOptions, parts: &Parts) -> Result<Arc<ServerConfig>,
     config.alpn_protocols = alpn_protocols;
     // Tickets hold all that is needed to resume, so the server keeps nothing for clients that went away.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    if options.clients.is_none() {
+    if asks_clients {
+        config.send_tls13_tickets = 0;
+    } else {
         config.ticketer = tickets;
         // Clients of S3 use one; each takes the time to seal it.
         config.send_tls13_tickets = 1;
-    } else {
-        config.send_tls13_tickets = 0;
     }
     Ok(Arc::new(config))
 }

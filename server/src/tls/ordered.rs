@@ -1,41 +1,61 @@
 //! The certificate that an authority signed for this server: where it lies, and when the next is due.
+//!
+//! Invariant: key and certificate lie in one file, so that there is a pair or none whenever a life ends.
 
-use super::certificates::check_pair;
-use super::{CertificateFiles, CertificateInfo};
+use super::certificates::{Certificates, check_pair, read_certificates};
+use super::{CertificateFiles, CertificateInfo, PairError, cryptography};
+use crate::unix_time::now_s;
 use crate::whole_file::{self, FileError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-const CHAIN_FILE: &str = "tls-acme.crt";
-const KEY_FILE: &str = "tls-acme.key";
+const FILE: &str = "tls-acme.pem";
 
 /// Returns where the pair lies.
-pub fn files_in(directory: &Path) -> CertificateFiles {
-    CertificateFiles { chain: directory.join(CHAIN_FILE), key: directory.join(KEY_FILE) }
+pub fn path_in(directory: &Path) -> PathBuf {
+    directory.join(FILE)
 }
 
-/// Writes a pair. A start that finds the key of one and the certificate of another takes neither.
+fn files_in(directory: &Path) -> CertificateFiles {
+    CertificateFiles { chain: path_in(directory), key: path_in(directory) }
+}
+
+/// Writes a pair.
 ///
 /// # Errors
-/// Fails when a file can not be written.
+/// Fails when the file can not be written. What was there is there still.
 pub fn write(directory: &Path, chain: &str, key: &str) -> Result<(), FileError> {
-    let files = files_in(directory);
-    whole_file::replace(&files.key, key.as_bytes(), 0o600)?;
-    whole_file::replace(&files.chain, chain.as_bytes(), 0o644)
+    let text = zeroize::Zeroizing::new(format!("{key}{chain}"));
+    whole_file::replace(&path_in(directory), text.as_bytes(), 0o600)
 }
 
-/// Looks whether a pair is whole, and for these names.
+/// Reads the pair. None: there is none, or it is for other names.
+///
+/// # Errors
+/// Fails when there is one that can not be read or used.
+pub fn read(directory: &Path, hosts: &[String]) -> Result<Option<Certificates>, PairError> {
+    match read_certificates(&[files_in(directory)], &cryptography()) {
+        Ok(certificates) => Ok(Some(certificates).filter(|pair| are_for(&pair.infos(), hosts))),
+        Err(PairError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Looks whether a pair is whole, for these names, and good today.
 ///
 /// # Errors
 /// Fails with what is wrong.
 pub fn check(directory: &Path, chain: &str, key: &str, hosts: &[String]) -> Result<(), String> {
     let info = check_pair(&files_in(directory), chain.as_bytes(), key.as_bytes());
     let info = info.map_err(|error| error.to_string())?;
-    let are_for_hosts = are_for(std::slice::from_ref(&info), hosts);
-    if are_for_hosts { Ok(()) } else { Err(format!("it is for {}", info.hosts.join(", "))) }
+    if !are_for(std::slice::from_ref(&info), hosts) {
+        return Err(format!("it is for {}", info.hosts.join(", ")));
+    }
+    let is_good = (info.begins_s..info.ends_s).contains(&now_s());
+    if is_good { Ok(()) } else { Err("by this machine's clock it is not valid today".to_owned()) }
 }
 
 /// Tells whether these are one certificate for these names and no others.
-pub fn are_for(certificates: &[CertificateInfo], hosts: &[String]) -> bool {
+fn are_for(certificates: &[CertificateInfo], hosts: &[String]) -> bool {
     let [certificate] = certificates else { return false };
     let sorted = |names: &[String]| {
         let mut names: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();

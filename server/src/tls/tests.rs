@@ -275,16 +275,55 @@ fn an_ordered_certificate_counts_if_it_is_whole_and_for_these_names() {
     let signed = pair(directory.path(), "signed", &["a.example", "b.example"]);
     let text = |path: &Path| std::fs::read_to_string(path).unwrap();
     ordered::write(directory.path(), &text(&signed.chain), &text(&signed.key)).unwrap();
-    let files = ordered::files_in(directory.path());
-    assert_eq!(load(&["b.example", "A.example"]), files.chain);
+    let path = ordered::path_in(directory.path());
+    assert_eq!(load(&["b.example", "A.example"]), path);
     assert_eq!(load(&["a.example"]), own, "it is for more names");
     assert_eq!(load(&["a.example", "b.example", "c.example"]), own, "it is for fewer names");
-    // A life ended after it wrote the next key, and before the certificate.
-    let next = pair(directory.path(), "next", &["a.example", "b.example"]);
-    std::fs::copy(&next.key, &files.key).unwrap();
-    assert_eq!(load(&["a.example", "b.example"]), own);
-    let error = ordered::check(directory.path(), &text(&signed.chain), &text(&next.key), &[]).unwrap_err();
+    std::fs::write(&path, "damaged").unwrap();
+    assert_eq!(load(&["a.example", "b.example"]), own, "a start goes on");
+}
+
+#[test]
+fn a_certificate_in_use_is_not_replaced_by_one_that_nobody_trusts() {
+    let directory = tempfile::tempdir().unwrap();
+    let signed = pair(directory.path(), "signed", &["a.example"]);
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+    ordered::write(directory.path(), &text(&signed.chain), &text(&signed.key)).unwrap();
+    let source = CertificateSource::Ordered {
+        directory: directory.path().to_owned(),
+        hosts: vec!["a.example".to_owned()],
+    };
+    let tls = Tls::load(TlsOptions { source, clients: None }).unwrap();
+    let core = CoreTls::new(tls.clone());
+    let client = Arc::new(trusting(&[&signed.chain]));
+    let path = ordered::path_in(directory.path());
+    std::fs::write(&path, "damaged").unwrap();
+    assert!(tls.reload().is_err());
+    assert_eq!(shake(&client, core.config(), "a.example").unwrap().0, der(&signed));
+    std::fs::remove_file(&path).unwrap();
+    tls.reload().unwrap();
+    assert_eq!(shake(&client, core.config(), "a.example").unwrap().0, der(&signed));
+}
+
+#[test]
+fn a_signed_certificate_is_looked_at_before_it_is_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let hosts = ["a.example".to_owned()];
+    let (one, other) =
+        (pair(directory.path(), "one", &["a.example"]), pair(directory.path(), "other", &["b.example"]));
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let check = |chain: &Path, key: &Path| ordered::check(directory.path(), &text(chain), &text(key), &hosts);
+    assert_eq!(check(&one.chain, &one.key), Ok(()));
+    let error = check(&one.chain, &other.key).unwrap_err();
     assert!(error.contains("does not belong"), "{error}");
+    let error = check(&other.chain, &other.key).unwrap_err();
+    assert!(error.contains("b.example"), "{error}");
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(hosts.to_vec()).unwrap();
+    params.not_after = time::OffsetDateTime::now_utc() - time::Duration::days(1);
+    let ended = params.self_signed(&key).unwrap().pem();
+    let error = ordered::check(directory.path(), &ended, &key.serialize_pem(), &hosts).unwrap_err();
+    assert!(error.contains("not valid today"), "{error}");
 }
 
 #[test]

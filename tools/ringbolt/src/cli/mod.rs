@@ -34,6 +34,7 @@ use ringbolt_server::run::{
     TlsSource, format_with_progress, human_size, run,
 };
 use ringbolt_torture::TortureArgs;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -235,10 +236,10 @@ struct ServeArgs {
     )]
     acme_directory: String,
     /// A mail address that the authority of --acme-host may write to [default: none]
-    #[arg(long, env = "RINGBOLT_ACME_CONTACT", value_name = "ADDRESS")]
+    #[arg(long, env = "RINGBOLT_ACME_CONTACT", value_name = "ADDRESS", requires = "acme_host")]
     acme_contact: Option<String>,
     /// The authorities to trust for the connection to --acme-directory: a file of PEM [default: those of this machine]
-    #[arg(long, env = "RINGBOLT_ACME_CA", value_name = "FILE")]
+    #[arg(long, env = "RINGBOLT_ACME_CA", value_name = "FILE", requires = "acme_host")]
     acme_ca: Option<PathBuf>,
     /// Ask clients for certificates that one of these authorities signed: a file of PEM
     #[arg(long, env = "RINGBOLT_TLS_CLIENT_CA", value_name = "FILE")]
@@ -525,7 +526,9 @@ type Relog = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send>;
 fn start_logging(level: &str, format: LogFormat) -> Result<Relog, CliError> {
     let colours = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(log_filter(level)?).with_writer(std::io::stderr);
-    let builder = builder.with_ansi(colours);
+    // A line that can not be written, as when nobody reads the log any more, is lost. To say so by the same way would
+    // end the thread that has something to say.
+    let builder = builder.with_ansi(colours).log_internal_errors(false);
     Ok(match format {
         LogFormat::Text => {
             let builder = builder.map_event_format(WithRequest).with_filter_reloading();
@@ -569,10 +572,17 @@ fn parse_acme_host(text: &str) -> Result<String, String> {
         let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         (1..64).contains(&label.len()) && label.bytes().all(is_inner)
     };
-    let is_name = text.len() < 254
-        && text.split('.').all(is_label)
-        && !text.ends_with(|end: char| end.is_ascii_digit());
+    // What ends with a number is an address.
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    let is_name =
+        text.len() < 254 && text.split('.').all(is_label) && !text.rsplit('.').next().is_some_and(is_number);
     if is_name { Ok(text.to_ascii_lowercase()) } else { Err("write a name, as in s3.example.com".to_owned()) }
+}
+
+/// Returns the names as they were given, without those that came before.
+fn each_once(names: &[String]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    names.iter().filter(|name| seen.insert(*name)).cloned().collect()
 }
 
 /// Returns what the flags say of TLS.
@@ -595,7 +605,7 @@ fn tls_source(args: &ServeArgs) -> Result<Option<TlsSource>, CliError> {
         (None, true, false) if clients.is_some() && required => return Err(CliError::AcmeBehindClients),
         (None, true, false) => TlsCertificates::Ordered(AcmeOptions {
             directory: AcmeDirectory { url: args.acme_directory.clone(), authorities: args.acme_ca.clone() },
-            hosts: args.acme_host.clone(),
+            hosts: each_once(&args.acme_host),
             contact: args.acme_contact.clone(),
         }),
         (None, true, true) if clients.is_some() => return Err(CliError::ClientsWithoutTls),
