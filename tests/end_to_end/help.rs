@@ -46,6 +46,7 @@ const SUBSTITUTES: &[(&str, &str)] = &[
     ("0.0.0.0:9000", "127.0.0.1:0"),
     ("/dev/nvme1n1", "dev/nvme1n1"),
     ("/dev/nvme2n1", "dev/nvme2n1"),
+    ("/dev/nvme*n1", "dev/nvme*n1"),
     ("/dev/nvme0", "/dev/null"),
     ("/srv/ringbolt", "srv"),
     ("/mnt/nvme", "mnt"),

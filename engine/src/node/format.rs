@@ -331,6 +331,25 @@ pub fn read_superblock(drive: &OpenDrive) -> Result<SuperblockOnDisk, FormatErro
     choose_superblock(&copies, path, drive.size_bytes)
 }
 
+/// Returns whether one of the places where a superblock lies begins as one does. It says nothing of whether
+/// the drive can be opened, and opens it for a moment alone.
+///
+/// # Errors
+/// Returns an error when `path` can not be read.
+pub fn is_drive(path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::open(path)?;
+    let mut magic = [0; MAGIC.len()];
+    for copy in 0..COPIES as u64 {
+        match file.read_exact_at(&mut magic, copy * COPY_STRIDE) {
+            Ok(()) if magic == MAGIC => return Ok(true),
+            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
 /// Chooses the superblock that is in force from the copies on a drive of `size_bytes`.
 ///
 /// # Errors

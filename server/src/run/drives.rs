@@ -1,8 +1,10 @@
 //! The drives that a server opens, and the drive file that it makes on its first start.
 
 use super::{ServeError, ServeOptions};
-use ringbolt_engine::node::{FormatOptions, FormatReport, format_drive};
-use std::io::{IsTerminal, Write};
+use ringbolt_engine::node::{FormatOptions, FormatReport, format_drive, is_drive};
+use std::collections::BTreeSet;
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 const DEFAULT_FILE: &str = "drive0";
@@ -12,6 +14,9 @@ const DEFAULT_FILE: &str = "drive0";
 pub fn prepare_drives(options: &ServeOptions) -> Result<Vec<PathBuf>, ServeError> {
     if !options.drives.is_empty() {
         return Ok(options.drives.clone());
+    }
+    if let Some(set) = &options.drive_set {
+        return Ok(find_drives(set)?);
     }
     let path = options.data_dir.join(DEFAULT_FILE);
     if !path.exists() {
@@ -24,6 +29,63 @@ pub fn prepare_drives(options: &ServeOptions) -> Result<Vec<PathBuf>, ServeError
             .map_err(|source| ServeError::Directory { path: path.clone(), source })?;
     }
     Ok(vec![path])
+}
+
+/// The reason why no drives are found.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveSetError {
+    #[error("can not read the directory {}: {source}", path.display())]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("--drive-set {} is no directory and no pattern of paths: {problem}", path.display())]
+    Pattern { path: PathBuf, problem: String },
+    #[error(
+        "no drive is at --drive-set {}, of {seen} files and devices there; make one with `ringbolt format`, or name \
+         the place where the drives are",
+        path.display()
+    )]
+    None { path: PathBuf, seen: usize },
+}
+
+/// Finds the drives in a directory, or at the paths that fit a pattern. Whatever else is there is passed
+/// over; of several links to one drive, one is taken.
+///
+/// # Errors
+/// Fails when there is none.
+fn find_drives(set: &Path) -> Result<Vec<PathBuf>, DriveSetError> {
+    let paths: Vec<PathBuf> = if set.is_dir() {
+        let failed = |source| DriveSetError::Directory { path: set.to_owned(), source };
+        let entries =
+            std::fs::read_dir(set).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        entries.into_iter().map(|entry| entry.path()).collect()
+    } else {
+        let wrong = |problem: String| DriveSetError::Pattern { path: set.to_owned(), problem };
+        let pattern = set.to_str().ok_or_else(|| wrong("it is not UTF-8".to_owned()))?;
+        let found = glob::glob(pattern).map_err(|error| wrong(error.to_string()))?;
+        // A directory on the way that can not be read has no drives for this user.
+        found.filter_map(Result::ok).collect()
+    };
+    let (mut drives, mut seen) = (BTreeSet::new(), 0);
+    for path in paths {
+        // What is gone meanwhile, or a link to nothing, is no drive.
+        let Ok(real) = path.canonicalize() else { continue };
+        let Ok(metadata) = real.metadata() else { continue };
+        if !(metadata.is_file() || metadata.file_type().is_block_device()) {
+            continue;
+        }
+        seen += 1;
+        match is_drive(&real) {
+            Ok(true) => drop(drives.insert(real)),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "can not see whether this is a drive")
+            }
+        }
+    }
+    if drives.is_empty() {
+        return Err(DriveSetError::None { path: set.to_owned(), seen });
+    }
+    tracing::info!(?drives, "the drives that were found");
+    Ok(drives.into_iter().collect())
 }
 
 /// Formats drives and shows the progress on stderr. Fails if a drive can not be formatted, or if
@@ -91,4 +153,32 @@ pub fn human_size(bytes: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drives_are_found_among_other_things_and_each_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let find = |set: &Path| find_drives(set).map_err(|error| error.to_string());
+        std::fs::write(at("notes"), "RINGBOL").unwrap();
+        std::fs::create_dir(at("below")).unwrap();
+        assert!(find(directory.path()).unwrap_err().contains("of 1 files"));
+        std::fs::write(at("one"), "RINGBOLT and more").unwrap();
+        // Its first copy is damaged.
+        let mut bytes = vec![0; 65 << 10];
+        bytes[64 << 10..][..8].copy_from_slice(b"RINGBOLT");
+        std::fs::write(at("two"), bytes).unwrap();
+        std::os::unix::fs::symlink(at("one"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("broken")).unwrap();
+        let real = |name: &str| at(name).canonicalize().unwrap();
+        assert_eq!(find(directory.path()), Ok(vec![real("one"), real("two")]));
+        assert_eq!(find(&at("t*")), Ok(vec![real("two")]));
+        assert_eq!(find(&at("[ol]*")), Ok(vec![real("one")]));
+        assert!(find(&at("x*")).unwrap_err().contains("of 0 files"));
+        assert!(find(&at("[")).unwrap_err().contains("no pattern of paths"));
+    }
 }

@@ -28,7 +28,7 @@ use self::admin::Admin;
 use self::banner::{credentials, ready};
 use self::bell::{Bells, bells};
 use self::core::{CoreBells, CoreStart, run_core};
-use self::drives::prepare_drives;
+use self::drives::{DriveSetError, prepare_drives};
 use self::keeper::Keeper;
 use self::live::Live;
 use self::shutdown::ShutdownBarrier;
@@ -75,6 +75,8 @@ pub enum ServeError {
         "--proxy-protocol is on, and nobody is trusted to speak it; name the proxies with --trusted-proxy"
     )]
     NoTrustedProxy,
+    #[error(transparent)]
+    DriveSet(#[from] DriveSetError),
     #[error(transparent)]
     Tls(#[from] TlsSetupError),
     #[error(transparent)]

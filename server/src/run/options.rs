@@ -20,6 +20,8 @@ pub struct ServeOptions {
     /// The drives to open. If it is empty, one drive file in the data directory, which is made on
     /// the first start.
     pub drives: Vec<PathBuf>,
+    /// A directory, or a pattern of paths: all drives in it are opened, whatever else is there.
+    pub drive_set: Option<PathBuf>,
     pub listen: SocketAddr,
     /// The address of health and metrics. None if they are in the socket of the data directory
     /// only.

@@ -131,6 +131,7 @@ enum Command {
   ringbolt serve --data /srv/ringbolt --size 100GiB  the first start makes a drive file of 100 GiB
   ringbolt serve --drive /dev/nvme1n1 --drive /dev/nvme2n1 --listen 0.0.0.0:9000 --memory 16GiB
                                                      whole drives, made with `ringbolt format`
+  ringbolt serve --drive-set '/dev/nvme*n1'          the same, whatever the devices are called today
   RINGBOLT_ACCESS_KEY=admin RINGBOLT_SECRET_KEY=correct-horse ringbolt serve
                                                      credentials of your own for the first account
 
@@ -151,6 +152,10 @@ struct ServeArgs {
     /// A formatted drive: block device or file; repeat for each drive of the node
     #[arg(long, env = "RINGBOLT_DRIVE", value_name = "PATH", value_delimiter = ',')]
     drive: Vec<PathBuf>,
+    /// All formatted drives in this directory, or at the paths that fit this pattern, as in '/dev/nvme*n1'; whatever
+    /// else is there is passed over
+    #[arg(long, env = "RINGBOLT_DRIVE_SET", value_name = "DIR|PATTERN", conflicts_with = "drive")]
+    drive_set: Option<PathBuf>,
     /// Address and port; port 0 takes a free one
     #[arg(long, env = "RINGBOLT_LISTEN", default_value = "127.0.0.1:9000", value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -691,6 +696,7 @@ fn serve_options(args: ServeArgs) -> Result<ServeOptions, CliError> {
         admin_tls: args.admin_tls == Switch::On,
         data_dir: args.data,
         drives: args.drive,
+        drive_set: args.drive_set,
         listen: args.listen,
         admin_listen: args.admin_listen.0,
         cores: args.cores.map_or_else(Vec::new, |list| list.0),
