@@ -96,7 +96,7 @@ impl Abuse {
             Self::Connections => &["--connections-per-address", "50"],
             Self::Requests => &["--key-requests", "1000"],
             Self::Bytes => &["--key-bytes", "20MiB"],
-            Self::InFlight => &["--key-in-flight", "8"],
+            Self::InFlight => &["--key-in-flight", "4"],
             Self::Handshakes => &["--handshakes-per-address", "20"],
         }
     }
@@ -331,7 +331,7 @@ fn waited_us(options: &Options, abuse: Abuse, server: &Server) -> Result<f64, An
     let rate = 1_000_000_000 / INTERVAL.as_nanos();
     let text = format!(
         "[under-test]\nioengine=s3\nhttp_host={}\nhttps={https}\nhttp_s3_keyid={ACCESS_KEY}\nhttp_s3_key={SECRET_KEY}\n\
-         http_s3_region=us-east-1\nop=get\nobjects=200\nbs={OBJECT_BYTES}\niodepth=8\nrate_iops={rate}\ntime_based\n\
+         http_s3_region=us-east-1\nop=get\nobjects=200\nbs={OBJECT_BYTES}\niodepth=4\nrate_iops={rate}\ntime_based\n\
          runtime={}ms\nclient_wait=sleep\n",
         server.address, options.turn_ms
     );
