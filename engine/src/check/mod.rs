@@ -178,7 +178,7 @@ async fn check_set_of(
         }
         let free = owners.iter().filter(|owner| owner.is_none()).count() as u64;
         run.outcome.totals.free_bytes += free * u64::from(geometry.extent_bytes);
-        run.outcome.totals.physical_bytes += u64::from(geometry.extents) * u64::from(geometry.extent_bytes);
+        run.outcome.totals.physical_bytes += geometry.size_bytes();
         run.unreadable(&set.media[usize::from(drive)]);
     }
     Ok(run.outcome)

@@ -196,7 +196,7 @@ impl Core {
         let mut report = SpaceReport::default();
         for drive in 0..layout.drives() {
             let geometry = layout.geometry_of(drive);
-            report.physical_bytes += u64::from(geometry.extents) * u64::from(geometry.extent_bytes);
+            report.physical_bytes += geometry.size_bytes();
             let allocator = layout.allocator_core(drive);
             let (free, held) =
                 self.state.call(allocator, move |core| async move { core.allocator(drive).free() }).await;

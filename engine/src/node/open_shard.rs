@@ -65,9 +65,8 @@ async fn recover(core: &Rc<CoreState>, id: u16, drive: u16) -> Result<Recovered,
     let root = core.layout.superblocks[usize::from(drive)].root_of(id).ok_or(RecoverError::NoRoot(id))?;
     let salvage = core.salvage.borrow().get(&id).cloned();
     let geometry = core.layout.geometry_of(drive);
-    let drive_bytes = u64::from(geometry.extents) * u64::from(geometry.extent_bytes);
     // Settings may let a log grow without an end, but no log is longer than its drive.
-    let log_bytes = core.layout.settings_of(drive).checkpoint_after_bytes.min(drive_bytes);
+    let log_bytes = core.layout.settings_of(drive).checkpoint_after_bytes.min(geometry.size_bytes());
     let opening = core.layout.opening.shard(log_bytes);
     let told = |step| opening.note(step);
     let source = Source {
