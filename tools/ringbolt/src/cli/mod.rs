@@ -11,6 +11,7 @@ mod identity;
 mod lifecycle;
 mod server;
 mod size;
+mod tls;
 
 use self::bucket::BucketArgs;
 use self::clock::ClockArgs;
@@ -21,6 +22,7 @@ use self::lifecycle::{LifecycleArgs, LifecycleError};
 use self::size::{
     CountOrOff, CpuList, parse_count, parse_count_or_off, parse_cpus, parse_size, parse_size_or_off,
 };
+use self::tls::{TlsArgs, TlsError};
 use crate::admin::AdminError;
 use crate::disk::check::{self, CheckArgs};
 use crate::log::WithRequest;
@@ -29,12 +31,10 @@ use ringbolt_engine::node::{InspectReport, LifecycleOptions, ScrubOptions, inspe
 use ringbolt_plan::cli::PlanArgs;
 use ringbolt_server::auth::RootCredentials;
 use ringbolt_server::run::{
-    AcmeDirectory, AcmeOptions, CertificateFiles, ClientCertificates, LiveOptions, Network, Ownership,
-    PerSecond, ReadAgain, ServeError, ServeOptions, StorageClasses, ThrottleLimits, TlsCertificates,
-    TlsSource, format_with_progress, human_size, run,
+    LiveOptions, Network, Ownership, PerSecond, ReadAgain, ServeError, ServeOptions, StorageClasses,
+    ThrottleLimits, format_with_progress, human_size, run,
 };
 use ringbolt_torture::TortureArgs;
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -76,17 +76,6 @@ enum NewOwnership {
     BucketOwnerEnforced,
     BucketOwnerPreferred,
     ObjectWriter,
-}
-
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum TlsKind {
-    SelfSigned,
-}
-
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum ClientCertificate {
-    Required,
-    Optional,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -216,45 +205,8 @@ struct ServeArgs {
     /// Whether connections of trusted proxies begin with a header of the PROXY protocol, version 2
     #[arg(long, env = "RINGBOLT_PROXY_PROTOCOL", value_enum, default_value = "off")]
     proxy_protocol: Switch,
-    /// Speak HTTPS with a certificate that the server makes itself and keeps in the data directory, for a trial;
-    /// clients have to be told to trust tls-self-signed.crt there
-    #[arg(long, env = "RINGBOLT_TLS", value_enum)]
-    tls: Option<TlsKind>,
-    /// Speak HTTPS with this certificate: a file of PEM with those between it and its authority; repeat it for others,
-    /// of which each client gets the one for the host that it asks for. SIGHUP reads all of them again
-    #[arg(long, env = "RINGBOLT_TLS_CERT", value_name = "FILE", value_delimiter = ',')]
-    tls_cert: Vec<PathBuf>,
-    /// The private key of each --tls-cert, in the same order: a file of PEM
-    #[arg(long, env = "RINGBOLT_TLS_KEY", value_name = "FILE", value_delimiter = ',')]
-    tls_key: Vec<PathBuf>,
-    /// Speak HTTPS with a certificate for this name that an authority signs by ACME, and renew it before it ends; may
-    /// be repeated for further names in the same certificate. The authority looks at port 443 of each name
-    /// (TLS-ALPN-01), which has to lead to --listen. Who uses it agrees to the authority's terms
-    #[arg(long, env = "RINGBOLT_ACME_HOST", value_name = "HOST", value_delimiter = ',', value_parser = parse_acme_host)]
-    acme_host: Vec<String>,
-    /// The directory of the authority that --acme-host asks
-    #[arg(
-        long,
-        env = "RINGBOLT_ACME_DIRECTORY",
-        default_value = "https://acme-v02.api.letsencrypt.org/directory",
-        value_name = "URL"
-    )]
-    acme_directory: String,
-    /// A mail address that the authority of --acme-host may write to [default: none]
-    #[arg(long, env = "RINGBOLT_ACME_CONTACT", value_name = "ADDRESS", requires = "acme_host")]
-    acme_contact: Option<String>,
-    /// The authorities to trust for the connection to --acme-directory: a file of PEM [default: those of this machine]
-    #[arg(long, env = "RINGBOLT_ACME_CA", value_name = "FILE", requires = "acme_host")]
-    acme_ca: Option<PathBuf>,
-    /// Ask clients for certificates that one of these authorities signed: a file of PEM
-    #[arg(long, env = "RINGBOLT_TLS_CLIENT_CA", value_name = "FILE")]
-    tls_client_ca: Option<PathBuf>,
-    /// Whether a client without a certificate is refused, where --tls-client-ca asks for one [default: required]
-    #[arg(long, env = "RINGBOLT_TLS_CLIENT_CERT", value_enum)]
-    tls_client_cert: Option<ClientCertificate>,
-    /// Whether the admin address speaks HTTPS too, where clients do
-    #[arg(long, env = "RINGBOLT_ADMIN_TLS", value_enum, default_value = "on")]
-    admin_tls: Switch,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Whether requests and forms may be signed with version 2, HMAC-SHA-1, which some clients know alone
     #[arg(long = "signature-v2", env = "RINGBOLT_SIGNATURE_V2", value_enum, default_value = "on")]
     signature_v2: Switch,
@@ -450,29 +402,8 @@ pub enum CliError {
          write for example info or info,ringbolt_engine=debug"
     )]
     Log { value: String, reason: String },
-    #[error(
-        "there are {chains} --tls-cert and {keys} --tls-key; give each certificate its key, in the same order"
-    )]
-    Certificates { chains: usize, keys: usize },
-    #[error(
-        "--tls-client-ca asks for certificates where nobody speaks TLS; give the server one, by --tls-cert and \
-         --tls-key"
-    )]
-    ClientsWithoutTls,
-    #[error(
-        "of --tls, --tls-cert and --acme-host one is enough: choose the server's own certificate, yours, or one that \
-         an authority signs"
-    )]
-    TwoKindsOfTls,
-    #[error(
-        "--acme-host and --tls-client-ca do not go together: an authority that looks at the server has no certificate \
-         of a client; let --tls-client-cert be optional, or give --tls-cert and --tls-key"
-    )]
-    AcmeBehindClients,
-    #[error(
-        "--tls-client-cert says what to do without a certificate that nobody asks for; give --tls-client-ca"
-    )]
-    NoAuthority,
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("this process does not serve")]
     NotServing,
     #[error(transparent)]
@@ -567,59 +498,6 @@ fn parse_network(text: &str) -> Result<Network, String> {
         .ok_or_else(|| "write an address or a network, as in 10.0.0.1 or 10.0.0.0/8".to_owned())
 }
 
-fn parse_acme_host(text: &str) -> Result<String, String> {
-    if text.contains('*') {
-        let wrong = "an authority proves names with * by DNS alone, which the server has no hand in; get that \
-                     certificate by a tool of your own, and give it by --tls-cert and --tls-key";
-        return Err(wrong.to_owned());
-    }
-    let is_label = |label: &str| {
-        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        (1..64).contains(&label.len()) && label.bytes().all(is_inner)
-    };
-    // What ends with a number is an address.
-    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
-    let is_name =
-        text.len() < 254 && text.split('.').all(is_label) && !text.rsplit('.').next().is_some_and(is_number);
-    if is_name { Ok(text.to_ascii_lowercase()) } else { Err("write a name, as in s3.example.com".to_owned()) }
-}
-
-/// Returns the names as they were given, without those that came before.
-fn each_once(names: &[String]) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    names.iter().filter(|name| seen.insert(*name)).cloned().collect()
-}
-
-/// Returns what the flags say of TLS.
-fn tls_source(args: &ServeArgs) -> Result<Option<TlsSource>, CliError> {
-    let (chains, keys) = (&args.tls_cert, &args.tls_key);
-    if args.tls_client_cert.is_some() && args.tls_client_ca.is_none() {
-        return Err(CliError::NoAuthority);
-    }
-    if chains.len() != keys.len() {
-        return Err(CliError::Certificates { chains: chains.len(), keys: keys.len() });
-    }
-    let required = args.tls_client_cert != Some(ClientCertificate::Optional);
-    let clients = args.tls_client_ca.clone().map(|authorities| ClientCertificates { authorities, required });
-    let certificates = match (args.tls, chains.is_empty(), args.acme_host.is_empty()) {
-        (Some(TlsKind::SelfSigned), true, true) => TlsCertificates::SelfSigned,
-        (None, false, true) => {
-            let pairs = chains.iter().cloned().zip(keys.iter().cloned());
-            TlsCertificates::Files(pairs.map(|(chain, key)| CertificateFiles { chain, key }).collect())
-        }
-        (None, true, false) if clients.is_some() && required => return Err(CliError::AcmeBehindClients),
-        (None, true, false) => TlsCertificates::Ordered(AcmeOptions {
-            directory: AcmeDirectory { url: args.acme_directory.clone(), authorities: args.acme_ca.clone() },
-            hosts: each_once(&args.acme_host),
-            contact: args.acme_contact.clone(),
-        }),
-        (None, true, true) if clients.is_some() => return Err(CliError::ClientsWithoutTls),
-        (None, true, true) => return Ok(None),
-        _ => return Err(CliError::TwoKindsOfTls),
-    };
-    Ok(Some(TlsSource { certificates, clients }))
-}
-
 fn serve(args: ServeArgs, mut settings: Settings, relog: Relog) -> Result<(), CliError> {
     let reader = move || read_again(&mut settings, &relog).map_err(|error| error.to_string());
     run(serve_options(args)?, Some(Box::new(reader)))?;
@@ -691,9 +569,9 @@ fn live_options(args: &ServeArgs) -> LiveOptions {
 /// Returns the options of a server that starts.
 fn serve_options(args: ServeArgs) -> Result<ServeOptions, CliError> {
     Ok(ServeOptions {
-        tls: tls_source(&args)?,
+        tls: args.tls.source()?,
         live: live_options(&args),
-        admin_tls: args.admin_tls == Switch::On,
+        admin_tls: args.tls.is_for_admin(),
         data_dir: args.data,
         drives: args.drive,
         drive_set: args.drive_set,
