@@ -2,6 +2,7 @@
 //! sent as a real one does, looks at the proof by TLS-ALPN-01 (RFC 8737) on a port of this machine, and
 //! refuses what is wrong.
 
+use crate::tls_proxy::config;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::Engine as _;
@@ -10,17 +11,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair,
     PublicKeyData,
 };
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, ServerConnection, SignatureScheme,
-    StreamOwned,
-};
+use ringbolt_bench::engine::s3::Credulous;
+use rustls::pki_types::{CertificateSigningRequestDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -113,7 +111,7 @@ impl Authority {
         let own_key = KeyPair::generate().expect("a key");
         let own = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
         let own = own.signed_by(&own_key, &Issuer::from_params(&root, &key)).expect("a certificate");
-        let config = server_config(own.der().clone(), &own_key);
+        let config = config(own.der().clone(), PrivateKeyDer::Pkcs8(own_key.serialize_der().into()));
         let state = State {
             behaviour,
             key,
@@ -173,14 +171,6 @@ impl Authority {
 
 fn lock(shared: &Shared) -> MutexGuard<'_, State> {
     shared.state.lock().expect("no thread of the authority failed")
-}
-
-fn server_config(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    let config = builder.expect("versions").with_no_client_auth().with_single_cert(vec![certificate], key);
-    Arc::new(config.expect("a pair"))
 }
 
 /// Answers one request.
@@ -491,7 +481,8 @@ fn look_at(port: u16, host: &str, authorization: &str) -> Checked<()> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| said(&error))?;
-    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone));
+    // Whoever looks at a proof does not ask who signed it.
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Credulous::default()));
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![PROOF_PROTOCOL.to_vec()];
     let name = ServerName::try_from(host.to_owned()).map_err(|error| said(&error))?;
@@ -517,49 +508,4 @@ fn look_at(port: u16, host: &str, authorization: &str) -> Checked<()> {
     // An octet string of 32 bytes.
     let is_right = found.critical && found.value.strip_prefix(&[4, 32]) == Some(wanted.as_ref());
     if is_right { Ok(()) } else { Err("the proof is another".to_owned()) }
-}
-
-/// Whoever looks at a proof does not ask who signed it.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Reads the certificate of an authority.
-pub fn read_root(path: &Path) -> CertificateDer<'static> {
-    use rustls::pki_types::pem::PemObject;
-    CertificateDer::from_pem_file(path).expect("a certificate")
 }

@@ -141,6 +141,12 @@ impl Server {
         running.process.terminate().expect("signal the server");
     }
 
+    /// Sends SIGHUP; the server reads again what can change.
+    pub fn hang_up(&self) {
+        let running = self.running.as_ref().expect("the server is running");
+        running.process.hang_up().expect("signal the server");
+    }
+
     pub fn wait_for_exit(&mut self) -> ExitStatus {
         let running = self.running.take().expect("the server is running");
         running.process.wait().expect("wait for the server")

@@ -1,13 +1,15 @@
 //! These tests check certificates that an authority signs for a real server by ACME: they are ordered,
 //! proven, kept and renewed, and what the authority refuses is said.
 
-use ringbolt_tests::authority::{Authority, Behaviour, read_root};
+use crate::support::flags;
+use crate::tls::trusting;
+use ringbolt_tests::authority::{Authority, Behaviour};
 use ringbolt_tests::{Server, ServerOptions};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::ClientConnection;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,19 +22,14 @@ fn authority(life: (Duration, Duration)) -> Authority {
 }
 
 fn server(authority: &Authority) -> Server {
-    let flags = [
-        "--acme-host".to_owned(),
-        HOSTS.join(","),
-        "--acme-directory".to_owned(),
-        authority.url(),
-        "--acme-ca".to_owned(),
-        authority.root().display().to_string(),
-        "--acme-contact".to_owned(),
-        "operator@s3.example".to_owned(),
+    let (hosts, url, root) = (HOSTS.join(","), authority.url(), authority.root().display().to_string());
+    let given = [
+        ["--acme-host", &hosts],
+        ["--acme-directory", &url],
+        ["--acme-ca", &root],
+        ["--acme-contact", "operator@s3.example"],
     ];
-    // Flags live as long as the tests.
-    let flags: Vec<&'static str> = flags.into_iter().map(|flag| &*flag.leak()).collect();
-    Server::start(ServerOptions { flags: flags.leak(), ..ServerOptions::default() })
+    Server::start(ServerOptions { flags: flags(&given.concat()), ..ServerOptions::default() })
 }
 
 fn port(url: &str) -> u16 {
@@ -42,11 +39,8 @@ fn port(url: &str) -> u16 {
 
 /// Performs a handshake with `host`, by a client that trusts the authority alone and speaks `protocols`.
 fn shake(authority: &Authority, port: u16, host: &'static str, protocols: &[&[u8]]) -> std::io::Result<()> {
-    let mut roots = RootCertStore::empty();
-    roots.add(read_root(&authority.root())).expect("a root");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = builder.expect("versions").with_root_certificates(roots).with_no_client_auth();
+    let root = CertificateDer::from_pem_file(authority.root()).expect("a certificate");
+    let mut config = (*trusting(&[root])).clone();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let name = ServerName::try_from(host).expect("a name");
     let mut connection = ClientConnection::new(Arc::new(config), name).expect("a client");
@@ -64,11 +58,6 @@ fn wait_until(server: &Server, what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "{what} never came:\n{}", server.log());
         std::thread::yield_now();
     }
-}
-
-fn hang_up(server: &Server) {
-    let status = Command::new("kill").args(["-HUP", &server.pid().to_string()]).status();
-    assert!(status.expect("kill runs").success());
 }
 
 #[test]
@@ -94,7 +83,7 @@ fn a_certificate_is_ordered_proven_kept_and_renewed() {
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{file}");
     }
     authority.behave(|behaviour| behaviour.life = (DAY, 89 * DAY));
-    hang_up(&server);
+    server.hang_up();
     wait_until(&server, "a renewed certificate", || authority.counts() == (1, 2, 2));
     wait_until(&server, "its use", || server.log().matches("is in use").count() == 2);
     assert!(server.stop().success());
@@ -105,13 +94,13 @@ fn a_certificate_is_ordered_proven_kept_and_renewed() {
     let path = server.data_dir().join("tls-acme.pem");
     let kept = std::fs::read(&path).expect("the certificate");
     std::fs::write(&path, "damaged").expect("spoil it");
-    hang_up(&server);
+    server.hang_up();
     wait_until(&server, "the failure", || server.log().contains("goes on with those it has"));
     assert!(shake(&authority, again, HOSTS[1], &[]).is_ok(), "it goes on:\n{}", server.log());
     std::fs::write(&path, kept).expect("mend it");
     let looks = || server.log().matches("the certificate in use will do").count();
     let before = looks();
-    hang_up(&server);
+    server.hang_up();
     wait_until(&server, "a look", || looks() > before);
     assert!(server.stop().success());
     assert_eq!(authority.counts(), (1, 2, 2), "a certificate that will do for long is not ordered again");
@@ -134,7 +123,7 @@ fn what_an_authority_refuses_is_said_and_mended_by_the_next_try() {
         behaviour.refused.clear();
         behaviour.port = other;
     });
-    hang_up(&server);
+    server.hang_up();
     is_said("the authority does not believe that this server is at s3.example");
     // An account that the authority forgot is made again, and a time that no clock has ends nothing.
     authority.forget_accounts();
@@ -142,11 +131,11 @@ fn what_an_authority_refuses_is_said_and_mended_by_the_next_try() {
     // A certificate that can not be kept is not ordered again: a directory is in its way.
     let path = server.data_dir().join("tls-acme.pem");
     std::fs::create_dir_all(path.join("in-the-way")).expect("a directory");
-    hang_up(&server);
+    server.hang_up();
     wait_until(&server, "a failure", || server.log().contains("can not finish"));
     assert_eq!(authority.counts(), (1, 2, 1));
     std::fs::remove_dir_all(&path).expect("out of the way");
-    hang_up(&server);
+    server.hang_up();
     wait_until(&server, "a signed certificate", || shake(&authority, s3, HOSTS[0], &[]).is_ok());
     assert_eq!(authority.counts(), (1, 2, 1), "the one that was signed is used");
 }

@@ -76,8 +76,7 @@ async fn wait_for_log(server: &Server, part: &str, before: usize) {
 async fn read_again(server: &Server, path: &Path, content: &str, says: &str) {
     let before = server.log().matches(says).count();
     std::fs::write(path, content).expect("write the file");
-    let pid = Pid::from_raw(server.pid() as i32).expect("a process");
-    kill_process(pid, Signal::HUP).expect("send SIGHUP");
+    server.hang_up();
     wait_for_log(server, says, before).await;
 }
 

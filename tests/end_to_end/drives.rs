@@ -1,7 +1,7 @@
 //! These tests check servers of several drives: how the drives are found, known again whatever they are
 //! called, and missed.
 
-use crate::support::{get, make_bucket, put};
+use crate::support::{flags, get, make_bucket, put};
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Content, Server, ServerOptions, binary};
 use ringbolt_tool_common::process::without_settings;
@@ -29,9 +29,7 @@ async fn the_drives_of_a_directory_are_found_whatever_they_are_called() {
     let away = |name: &str| elsewhere.path().join(name);
     std::fs::rename(at("foreign"), away("foreign")).expect("take it away");
     std::fs::write(at("notes.txt"), "which drive is in which slot").expect("write");
-    // Flags live as long as the tests.
-    let set: &'static str = directory.path().display().to_string().leak();
-    let flags: &'static [&'static str] = vec!["--drive-set", set].leak();
+    let flags = flags(&["--drive-set", &directory.path().display().to_string()]);
     let mut server = Server::start(ServerOptions { flags, ..ServerOptions::default() });
     let client = server.client(&MAIN);
     make_bucket(&client).await;

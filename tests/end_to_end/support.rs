@@ -99,3 +99,9 @@ pub async fn list_all(client: &Client, page: i32) -> Vec<(String, usize)> {
         }
     }
 }
+
+/// Returns flags that live as long as the tests.
+pub fn flags(flags: &[&str]) -> &'static [&'static str] {
+    let flags: Vec<&'static str> = flags.iter().map(|flag| &*flag.to_string().leak()).collect();
+    flags.leak()
+}

@@ -1,7 +1,7 @@
 //! These tests check HTTPS with a real server: certificates, their replacement under load, and what is
 //! known of a client that speaks it.
 
-use crate::support::{BUCKET, make_bucket};
+use crate::support::{BUCKET, flags, make_bucket};
 use rcgen::{CertificateParams, KeyPair};
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Server, ServerOptions, binary, raw_http};
@@ -37,7 +37,8 @@ fn write_pair(directory: &Path, name: &str) -> CertificateDer<'static> {
     certificate.der().clone()
 }
 
-fn trusting(certificates: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
+/// Returns the settings of a client that trusts these certificates alone.
+pub fn trusting(certificates: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
     trusting_by(certificates, rustls::DEFAULT_VERSIONS)
 }
 
@@ -87,12 +88,6 @@ fn ask(https: &mut Https, head: &str) -> std::io::Result<(u16, String)> {
     let mut body = vec![0; length];
     https.read_exact(&mut body)?;
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
-}
-
-/// Flags live as long as the tests.
-fn flags(flags: &[&str]) -> &'static [&'static str] {
-    let flags: Vec<&'static str> = flags.iter().map(|flag| &*flag.to_string().leak()).collect();
-    flags.leak()
 }
 
 struct Files {
@@ -156,8 +151,7 @@ fn a_certificate_is_replaced_under_load_without_a_failed_request() {
         for name in ["server.crt", "server.key"] {
             std::fs::copy(directory.path().join(name), files.directory.path().join(name)).expect("replace");
         }
-        let hangup = Command::new("kill").args(["-HUP", &server.pid().to_string()]).status();
-        assert!(hangup.expect("kill runs").success());
+        server.hang_up();
         let only = trusting(std::slice::from_ref(certificate));
         let until = Instant::now() + Duration::from_secs(20);
         // It is there for every new connection once the signal has been handled.
@@ -171,9 +165,7 @@ fn a_certificate_is_replaced_under_load_without_a_failed_request() {
     }
     // A pair of which one half is missing changes nothing.
     std::fs::write(&files.key, "").expect("spoil it");
-    assert!(
-        Command::new("kill").args(["-HUP", &server.pid().to_string()]).status().expect("kill runs").success()
-    );
+    server.hang_up();
     let until = Instant::now() + Duration::from_secs(20);
     while !server.log().contains("goes on with those it has") {
         assert!(Instant::now() < until, "the failure is not in the log:\n{}", server.log());

@@ -98,6 +98,14 @@ impl ServerProcess {
         Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)
     }
 
+    /// Sends SIGHUP; the server reads again what can change.
+    ///
+    /// # Errors
+    /// Fails when the process has ended and was waited for.
+    pub fn hang_up(&self) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::HUP)?)
+    }
+
     /// Waits for the end.
     ///
     /// # Errors

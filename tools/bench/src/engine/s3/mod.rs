@@ -26,6 +26,8 @@ mod tls;
 mod waiting;
 mod wire;
 
+pub use self::tls::Credulous;
+
 use self::failure::Failure;
 use self::line::Line;
 use self::prepare::Share;

@@ -59,7 +59,7 @@ impl Tls {
     /// # Errors
     /// Fails when `host` is no valid name.
     pub fn unchecked(host: &str) -> Result<Self, String> {
-        Self::with(host, Arc::new(Credulous(provider())))
+        Self::with(host, Arc::new(Credulous::default()))
     }
 
     fn with(host: &str, verifier: Arc<dyn ServerCertVerifier>) -> Result<Self, String> {
@@ -79,7 +79,13 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Accepts any certificate: `https=insecure`.
 #[derive(Debug)]
-struct Credulous(Arc<CryptoProvider>);
+pub struct Credulous(Arc<CryptoProvider>);
+
+impl Default for Credulous {
+    fn default() -> Self {
+        Self(provider())
+    }
+}
 
 impl ServerCertVerifier for Credulous {
     fn verify_server_cert(
