@@ -10,7 +10,7 @@
 
 use super::Errand;
 use super::https::{Https, HttpsError, RequestError};
-use crate::tls::{Proof, ProofError, Tls, TlsSetupError, ordered};
+use crate::tls::{CertificateInfo, Proof, ProofError, Tls, TlsSetupError, ordered};
 use crate::unix_time::now_s;
 use crate::whole_file::{self, FileError};
 use bytes::Bytes;
@@ -30,7 +30,6 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use time::OffsetDateTime;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -138,9 +137,8 @@ impl Orders {
     pub async fn run(mut self, mut asked: Receiver<Errand>) {
         let (mut failures, mut not_before) = (0, None::<Instant>);
         loop {
-            let left = self.time_left().filter(|left| !left.is_zero());
             let held_back = not_before.map(|time| time.saturating_duration_since(Instant::now()));
-            let wait = match (left, held_back.filter(|wait| !wait.is_zero())) {
+            let wait = match (self.time_left(), held_back.filter(|wait| !wait.is_zero())) {
                 (Some(left), _) => left,
                 (None, Some(wait)) => wait,
                 (None, None) => {
@@ -166,7 +164,7 @@ impl Orders {
                 Ok(None) => return,
                 Ok(Some(Errand::LookAtCertificates)) => {
                     not_before = None;
-                    if self.time_left().is_some_and(|left| !left.is_zero()) {
+                    if self.time_left().is_some() {
                         tracing::info!(until = self.in_use_until(), "the certificate in use will do");
                     }
                     // Those that wait behind it are answered with it.
@@ -177,41 +175,52 @@ impl Orders {
         }
     }
 
-    /// Returns how long the certificate in use will do. None: there is none of an authority.
+    fn in_use(&self) -> Option<CertificateInfo> {
+        self.tls.first()?.certificates().into_iter().next()
+    }
+
+    /// Returns how long the certificate in use will do. None: another one is due, as there is none of an
+    /// authority or it ends soon.
     fn time_left(&self) -> Option<Duration> {
-        let in_use = self.tls.first()?.certificates();
-        let certificate = in_use.first()?;
-        let is_ordered = certificate.path == ordered::path_in(&self.data_dir);
-        let left_s = ordered::renewal_s(certificate) - now_s();
-        is_ordered.then(|| Duration::from_secs(u64::try_from(left_s).unwrap_or(0)))
+        let certificate = self.in_use().filter(|certificate| self.is_ordered(certificate))?;
+        let left_s = u64::try_from(ordered::renewal_s(&certificate) - now_s()).ok()?;
+        (left_s > 0).then(|| Duration::from_secs(left_s))
+    }
+
+    fn is_ordered(&self, certificate: &CertificateInfo) -> bool {
+        certificate.path == ordered::path_in(&self.data_dir)
     }
 
     /// Returns the day on which the certificate in use ends.
     fn in_use_until(&self) -> String {
-        let ends_s = self.tls.first().and_then(|tls| Some(tls.certificates().first()?.ends_s));
-        let end = ends_s.and_then(|ends_s| OffsetDateTime::from_unix_timestamp(ends_s).ok());
-        end.map(|end| end.date().to_string()).unwrap_or_default()
+        self.in_use().map(|certificate| certificate.last_day()).unwrap_or_default()
     }
 
     /// Takes a new certificate into use, which is ordered if none is there that could not be before.
     async fn order_and_install(&mut self) -> Result<(), OrderError> {
-        if self.signed.is_none() {
-            // An authority may send what the library did not expect. The server goes on without it.
-            let order = AssertUnwindSafe(self.order()).catch_unwind();
-            let ended = tokio::time::timeout(ORDER_TIME, order).await.map_err(|_| OrderError::TookTooLong)?;
-            let signed = ended.map_err(|_| OrderError::Bug)??;
-            let (directory, hosts) = (&self.data_dir, self.options.hosts.clone());
-            ordered::check(directory, &signed.chain, &signed.key, &hosts)
-                .map_err(|problem| OrderError::OtherCertificate { hosts, problem })?;
+        let signed = match self.signed.take() {
+            Some(signed) => signed,
+            None => self.order_in_time().await?,
+        };
+        if let Err(error) = self.install(&signed) {
             self.signed = Some(signed);
+            return Err(error);
         }
-        if let Some(signed) = &self.signed {
-            self.install(signed)?;
-        }
-        self.signed = None;
         let (hosts, until) = (&self.options.hosts, self.in_use_until());
         tracing::info!(?hosts, until, "a certificate was signed, and is in use");
         Ok(())
+    }
+
+    /// Orders a certificate. Whatever an authority does has an end here.
+    async fn order_in_time(&self) -> Result<Signed, OrderError> {
+        // It may send what the library did not expect. The server goes on without it.
+        let order = AssertUnwindSafe(self.order()).catch_unwind();
+        let ended = tokio::time::timeout(ORDER_TIME, order).await.map_err(|_| OrderError::TookTooLong)?;
+        let signed = ended.map_err(|_| OrderError::Bug)??;
+        let hosts = &self.options.hosts;
+        let other = |problem| OrderError::OtherCertificate { hosts: hosts.clone(), problem };
+        ordered::check(&self.data_dir, &signed.chain, &signed.key, hosts).map_err(other)?;
+        Ok(signed)
     }
 
     async fn order(&self) -> Result<Signed, OrderError> {
@@ -245,7 +254,7 @@ impl Orders {
             .map_err(|error| file_error(path.clone(), error))?;
         for tls in &self.tls {
             tls.reload()?;
-            if tls.certificates().first().is_none_or(|certificate| certificate.path != path) {
+            if !tls.certificates().first().is_some_and(|certificate| self.is_ordered(certificate)) {
                 return Err(OrderError::NotInUse { path });
             }
         }
@@ -268,7 +277,6 @@ impl Orders {
     /// Returns the key of the account, which is made and kept if there is none.
     fn account_key(&self) -> Result<(Key, PrivateKeyDer<'static>), OrderError> {
         let path = self.data_dir.join(ACCOUNT_FILE);
-        let wrong = || OrderError::Account { path: path.clone() };
         let der = match std::fs::read(&path) {
             Ok(der) => Zeroizing::new(der),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -281,7 +289,7 @@ impl Orders {
             Err(source) => return Err(OrderError::File { action: "read", path, source }),
         };
         let der = PrivatePkcs8KeyDer::from(der.to_vec());
-        let key = Key::from_pkcs8_der(der.clone_key()).map_err(|_| wrong())?;
+        let key = Key::from_pkcs8_der(der.clone_key()).map_err(|_| OrderError::Account { path })?;
         Ok((key, PrivateKeyDer::Pkcs8(der)))
     }
 }

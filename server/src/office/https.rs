@@ -1,5 +1,6 @@
 //! Requests to servers outside, over HTTPS alone.
 
+use crate::tls::cryptography;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
@@ -52,8 +53,8 @@ impl Https {
     /// # Errors
     /// Fails when there are none.
     pub fn new(authorities: Option<&Path>) -> Result<Self, HttpsError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = ClientConfig::builder_with_provider(Arc::new(cryptography()));
+        let builder = builder.with_safe_default_protocol_versions();
         let builder = builder.map_err(HttpsError::Library)?;
         let config = match authorities {
             None => builder.with_native_roots().map_err(HttpsError::NoAuthorities)?,

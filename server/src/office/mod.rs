@@ -33,16 +33,19 @@ pub enum Errand {
 }
 
 /// A way to the office, from any thread.
-#[derive(Clone)]
 pub struct Office(Sender<Errand>);
 
 /// An office before it opens.
-pub struct Closed(Receiver<Errand>);
+pub struct Closed {
+    orders: Orders,
+    asked: Receiver<Errand>,
+}
 
-/// Makes an office. What is asked before it opens waits.
-pub fn office() -> (Office, Closed) {
+/// Makes an office, where certificates are ordered for `tls`, and kept in `data_dir`. What is asked before it
+/// opens waits.
+pub fn office(options: AcmeOptions, data_dir: PathBuf, tls: Vec<Arc<Tls>>) -> (Office, Closed) {
     let (errands, asked) = channel(ERRANDS_MAX);
-    (Office(errands), Closed(asked))
+    (Office(errands), Closed { orders: Orders::new(options, data_dir, tls), asked })
 }
 
 /// Looks at what can be known to be wrong before anything is ordered.
@@ -69,14 +72,13 @@ pub enum OfficeError {
 }
 
 impl Closed {
-    /// Opens the office: certificates are ordered for `tls`, and kept in `data_dir`.
+    /// Opens the office.
     ///
     /// # Errors
     /// Fails when the system gives no thread.
-    pub fn open(self, options: AcmeOptions, data_dir: PathBuf, tls: Vec<Arc<Tls>>) -> io::Result<()> {
+    pub fn open(self) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let orders = Orders::new(options, data_dir, tls);
-        let work = move || runtime.block_on(orders.run(self.0));
+        let work = move || runtime.block_on(self.orders.run(self.asked));
         std::thread::Builder::new().name("office".to_owned()).spawn(work).map(|_| ())
     }
 }

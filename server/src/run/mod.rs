@@ -40,7 +40,7 @@ use crate::client::TrustedProxies;
 use crate::host::Websites;
 use crate::http::{ConnectionCap, ListenError, Start, Traffic, bind};
 use crate::identity::{Directory, Shared, TakeOverError};
-use crate::office::{OfficeError, office};
+use crate::office::{Closed, OfficeError, office};
 use crate::s3::Requests;
 use crate::throttle::Throttle;
 use crate::tls::TlsSetupError;
@@ -138,7 +138,7 @@ fn check_options(options: &ServeOptions) -> Result<Vec<usize>, ServeError> {
 pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeError> {
     let cpus = check_options(&options)?;
     check_tls(&options)?;
-    let held = hold_hangups().map_err(ServeError::Thread)?;
+    let signals = hold_hangups().map_err(ServeError::Thread)?;
     let websites = Websites::new(&options.website_domains, &options.website_hosts);
     let proxies = TrustedProxies::new(options.trusted_proxies.clone(), options.proxy_protocol);
     make_data_dir(&options.data_dir)?;
@@ -179,9 +179,10 @@ pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeErr
     let (change, live_bells) = bells(cpus.len()).map_err(ServeError::Thread)?;
     let throttle = Arc::new(Throttle::default());
     let live = Arc::new(Live::new(options.live.clone(), change));
-    let (office, closed) = ordered(&options).map(|_| office()).unzip();
+    let office = |acme: &AcmeOptions| office(acme.clone(), options.data_dir.clone(), offered.each());
+    let (office, closed_office) = ordered(&options).map(office).unzip();
     let reloads = Reloads { tls: offered.each(), office, reader, live: live.clone() };
-    handle_signals(stop.clone(), reloads, &held).map_err(ServeError::Thread)?;
+    handle_signals(signals, stop.clone(), reloads).map_err(ServeError::Thread)?;
     let (opened, opened_count) = channel();
     let connections = ConnectionCap::new(plan.connections);
     let start = seeds.first().map(|seed| Start::new(seed.opening())).ok_or(OpenError::NoDrives)?;
@@ -225,11 +226,7 @@ pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeErr
     // Fewer messages than cores: one of them failed, and `join_all` says why.
     if opened_count.iter().take(cpus.len()).count() == cpus.len() {
         tracing::info!(%address, cores = cpus.len(), "ready");
-        if let Some((acme, closed)) = ordered(&options).zip(closed) {
-            closed
-                .open(acme.clone(), options.data_dir.clone(), offered.each())
-                .map_err(ServeError::Thread)?;
-        }
+        closed_office.map_or(Ok(()), Closed::open).map_err(ServeError::Thread)?;
         print!("{}", ready(&options, address, &admin.line(&admin_socket), &accounts.root, &first_start));
     }
     join_all(threads)

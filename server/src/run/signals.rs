@@ -10,7 +10,6 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What SIGHUP reads again.
 pub struct Reloads {
@@ -21,26 +20,18 @@ pub struct Reloads {
     pub live: Arc<Live>,
 }
 
-/// Tells whether SIGHUP came before anything could be read again.
-pub struct Held(Arc<AtomicBool>);
-
 /// Keeps SIGHUP from ending the process from now on: while drives are made and opened, which may take
-/// long, it is only noted. Other signals end the process until [`handle_signals`].
-pub fn hold_hangups() -> io::Result<Held> {
-    let came = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(SIGHUP, came.clone())?;
-    Ok(Held(came))
+/// long, it waits for [`handle_signals`]. Until then other signals end the process.
+pub fn hold_hangups() -> io::Result<Signals> {
+    Signals::new([SIGHUP])
 }
 
 /// Handles signals on a thread of their own, for the rest of the process's life.
-pub fn handle_signals(stop: Bells, mut reloads: Reloads, held: &Held) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let came_before = held.0.load(Ordering::Relaxed);
+pub fn handle_signals(mut signals: Signals, stop: Bells, mut reloads: Reloads) -> io::Result<()> {
+    signals.add_signal(SIGTERM)?;
+    signals.add_signal(SIGINT)?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut first = true;
-        if came_before {
-            reloads.reload();
-        }
         for signal in signals.forever() {
             if signal == SIGHUP {
                 reloads.reload();

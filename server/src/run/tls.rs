@@ -5,7 +5,6 @@ use crate::office::{self, AcmeOptions};
 use crate::tls::{CertificateSource, Tls, TlsOptions, TlsSetupError};
 use crate::unix_time::now_s;
 use std::sync::Arc;
-use time::OffsetDateTime;
 
 /// A certificate that ends sooner than this, in seconds, is warned of.
 const ENDS_SOON_S: i64 = 14 * 24 * 60 * 60;
@@ -94,9 +93,8 @@ pub fn ordered(options: &ServeOptions) -> Option<&AcmeOptions> {
 /// Logs what the certificates are for and until when.
 pub fn tell_of_certificates(tls: &Tls) {
     for certificate in tls.certificates() {
-        let until = OffsetDateTime::from_unix_timestamp(certificate.ends_s).map(|end| end.date().to_string());
-        let until = until.unwrap_or_default();
         let (path, hosts) = (certificate.path.display(), certificate.hosts.join(", "));
+        let until = certificate.last_day();
         match certificate.ends_s - now_s() {
             left if left <= 0 => {
                 tracing::error!(%path, hosts, until, "a certificate has ended: clients refuse it")

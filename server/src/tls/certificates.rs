@@ -2,8 +2,7 @@
 //!
 //! Invariant: a key belongs to its certificate, or the pair is refused when it is read.
 
-use super::CertificateFiles;
-use rustls::crypto::CryptoProvider;
+use super::{CertificateFiles, cryptography};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ClientHello;
@@ -11,6 +10,7 @@ use rustls::sign::CertifiedKey;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use time::OffsetDateTime;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -50,6 +50,14 @@ pub struct CertificateInfo {
     pub begins_s: i64,
     /// When it ends, in seconds since 1970.
     pub ends_s: i64,
+}
+
+impl CertificateInfo {
+    /// Returns the day on which it ends, as in 2031-11-29.
+    pub fn last_day(&self) -> String {
+        let end = OffsetDateTime::from_unix_timestamp(self.ends_s);
+        end.map(|end| end.date().to_string()).unwrap_or_default()
+    }
 }
 
 struct Certificate {
@@ -105,18 +113,15 @@ impl Certificates {
 }
 
 /// Reads certificates with their keys.
-pub fn read_certificates(
-    files: &[CertificateFiles],
-    provider: &CryptoProvider,
-) -> Result<Certificates, PairError> {
-    files.iter().map(|files| read_pair(files, provider)).collect::<Result<_, _>>().map(Certificates)
+pub fn read_certificates(files: &[CertificateFiles]) -> Result<Certificates, PairError> {
+    files.iter().map(read_pair).collect::<Result<_, _>>().map(Certificates)
 }
 
-fn read_pair(files: &CertificateFiles, provider: &CryptoProvider) -> Result<Certificate, PairError> {
+fn read_pair(files: &CertificateFiles) -> Result<Certificate, PairError> {
     let read =
         |path: &Path| std::fs::read(path).map_err(|source| PairError::Read { path: path.to_owned(), source });
     let chain = read(&files.chain)?;
-    pair_of(files, &chain, &zeroize::Zeroizing::new(read(&files.key)?), provider)
+    pair_of(files, &chain, &zeroize::Zeroizing::new(read(&files.key)?))
 }
 
 /// Looks whether what is to be in these files is a certificate with its key.
@@ -124,16 +129,10 @@ fn read_pair(files: &CertificateFiles, provider: &CryptoProvider) -> Result<Cert
 /// # Errors
 /// Fails as reading the files would.
 pub fn check_pair(files: &CertificateFiles, chain: &[u8], key: &[u8]) -> Result<CertificateInfo, PairError> {
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    pair_of(files, chain, key, &provider).map(|certificate| certificate.info)
+    pair_of(files, chain, key).map(|certificate| certificate.info)
 }
 
-fn pair_of(
-    files: &CertificateFiles,
-    chain_text: &[u8],
-    key_text: &[u8],
-    provider: &CryptoProvider,
-) -> Result<Certificate, PairError> {
+fn pair_of(files: &CertificateFiles, chain_text: &[u8], key_text: &[u8]) -> Result<Certificate, PairError> {
     let CertificateFiles { chain: path, key: key_path } = files;
     let broken = |problem: String| PairError::Certificate { path: path.clone(), problem };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain_text)
@@ -146,7 +145,7 @@ fn pair_of(
         true => PairError::EncryptedKey { path: key_path.clone() },
         false => PairError::NoKey { path: key_path.clone() },
     })?;
-    let key = provider.key_provider.load_private_key(key);
+    let key = cryptography().key_provider.load_private_key(key);
     let key = key.map_err(|error| PairError::Key { path: key_path.clone(), problem: error.to_string() })?;
     let key = CertifiedKey::new(chain, key);
     match key.keys_match() {

@@ -117,7 +117,7 @@ impl Tls {
     /// Fails with the file that is wrong, and what to do about it.
     pub fn load(options: TlsOptions) -> Result<Arc<Self>, TlsSetupError> {
         let certificates = match &options.source {
-            CertificateSource::Files(files) => read_certificates(files, &cryptography())?,
+            CertificateSource::Files(files) => read_certificates(files)?,
             CertificateSource::SelfSigned { directory, hosts } => read_own(directory, hosts)?,
             CertificateSource::Ordered { directory, hosts } => match ordered::read(directory, hosts) {
                 Ok(Some(certificates)) => certificates,
@@ -147,7 +147,7 @@ impl Tls {
     pub fn reload(&self) -> Result<(), TlsSetupError> {
         self.change(|parts| {
             let certificates = match &self.options.source {
-                CertificateSource::Files(files) => Some(read_certificates(files, &cryptography())?),
+                CertificateSource::Files(files) => Some(read_certificates(files)?),
                 CertificateSource::SelfSigned { directory, hosts } => Some(read_own(directory, hosts)?),
                 // Without one, that in use is better than one that nobody trusts.
                 CertificateSource::Ordered { directory, hosts } => ordered::read(directory, hosts)?,
@@ -233,17 +233,17 @@ fn new_tickets() -> Result<Arc<dyn ProducesTickets>, TlsSetupError> {
     rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| TlsSetupError::Library(error.to_string()))
 }
 
-fn cryptography() -> CryptoProvider {
+/// Returns the algorithms that TLS is made of, here and on the way to the outside.
+pub fn cryptography() -> CryptoProvider {
     rustls::crypto::aws_lc_rs::default_provider()
 }
 
 /// Reads the certificate that the server makes itself.
 fn read_own(directory: &Path, hosts: &[String]) -> Result<Certificates, TlsSetupError> {
-    let (files, provider) = (self_signed::keep(directory, hosts)?, cryptography());
     // A pair that was damaged is of no use to anybody.
-    match read_certificates(&[files], &provider) {
+    match read_certificates(&[self_signed::keep(directory, hosts)?]) {
         Ok(certificates) => Ok(certificates),
-        Err(_) => Ok(read_certificates(&[self_signed::make(directory, hosts)?], &provider)?),
+        Err(_) => Ok(read_certificates(&[self_signed::make(directory, hosts)?])?),
     }
 }
 

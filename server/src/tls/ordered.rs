@@ -3,7 +3,7 @@
 //! Invariant: key and certificate lie in one file, so that there is a pair or none whenever a life ends.
 
 use super::certificates::{Certificates, check_pair, read_certificates};
-use super::{CertificateFiles, CertificateInfo, PairError, cryptography};
+use super::{CertificateFiles, CertificateInfo, PairError};
 use crate::unix_time::now_s;
 use crate::whole_file::{self, FileError};
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub fn write(directory: &Path, chain: &str, key: &str) -> Result<(), FileError> 
 /// # Errors
 /// Fails when there is one that can not be read or used.
 pub fn read(directory: &Path, hosts: &[String]) -> Result<Option<Certificates>, PairError> {
-    match read_certificates(&[files_in(directory)], &cryptography()) {
+    match read_certificates(&[files_in(directory)]) {
         Ok(certificates) => Ok(Some(certificates).filter(|pair| are_for(&pair.infos(), hosts))),
         Err(PairError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -5,6 +5,7 @@
 //! Invariant: who speaks HTTP never gets a proof, and who asks for proofs gets nothing else.
 
 use super::certificates::Certificates;
+use super::cryptography;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -43,8 +44,7 @@ impl Proof {
         params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
         let certificate = params.self_signed(&pair).map_err(failed)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let key = provider.key_provider.load_private_key(key);
+        let key = cryptography().key_provider.load_private_key(key);
         let key = key.map_err(|source| ProofError::Use { host: host.to_owned(), source })?;
         let key = CertifiedKey::new(vec![certificate.der().clone()], key);
         Ok(Self { host: host.to_owned(), key: Arc::new(key) })
