@@ -29,13 +29,15 @@ pub enum End {
 /// Creates and formats a drive file.
 pub fn format(path: &Path, size_bytes: u64, shards: u16, seed: u64) {
     let seed = [seed, seed + 1, seed + 2, seed + 3];
-    let options = FormatOptions { size_bytes: Some(size_bytes), shards, force: true, seed };
+    let size_bytes = Some(size_bytes);
+    let options = FormatOptions { size_bytes, shards, failures_max: Some(0), force: true, seed };
     format_drive(&[path], &options, &mut |_, _| {}).expect("a drive is made");
 }
 
 pub fn options(path: PathBuf, cores: usize) -> NodeOptions {
     NodeOptions {
         drives: vec![path],
+        without_drives: Vec::new(),
         cores,
         arena_bytes_per_core: 48 << 20,
         read_cache_bytes_per_core: 0,

@@ -103,6 +103,11 @@ pub enum EngineError {
 
 impl EngineError {
     /// Converts the failed read of a device into the error for the caller of the engine.
+    /// Returns whether the drive did not give what was stored, so that another copy may be whole.
+    pub(crate) fn is_of_copy(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::ReadFailed { .. })
+    }
+
     pub(crate) fn read_failed(error: DeviceError) -> Self {
         Self::ReadFailed { offset: error.offset, length: error.length, reason: error.reason }
     }

@@ -55,7 +55,7 @@ struct Arguments {
     #[arg(long, value_parser = Plan::parse_skip)]
     skip: Option<std::vec::Vec<(u64, u64)>>,
     /// Breaks the node on purpose, to see that it is noticed.
-    #[arg(long, value_parser = Bug::ALL.map(Bug::name))]
+    #[arg(long, value_parser = bugs().map(Bug::name).collect::<Vec<_>>())]
     bug: Option<String>,
     /// Runs that a failing plan is tried to be made smaller with.
     #[arg(long, default_value_t = SHRINK_ATTEMPTS)]
@@ -65,12 +65,17 @@ struct Arguments {
     trace: bool,
 }
 
+/// Returns the bugs that random seeds find.
+fn bugs() -> impl Iterator<Item = Bug> {
+    Bug::ALL.into_iter().chain(Bug::MIRRORED)
+}
+
 impl Arguments {
     fn plan(&self, seed: u64) -> Plan {
         let faults = Faults::NAMES.iter().find(|(name, _)| *name == self.faults);
         let aim = Aim::NAMES.iter().find(|(name, _)| *name == self.aim);
         let left_out = |kind: &Kind| self.without.iter().any(|name| name == kind.name());
-        let bug = Bug::ALL.into_iter().find(|bug| Some(bug.name()) == self.bug.as_deref());
+        let bug = bugs().find(|bug| Some(bug.name()) == self.bug.as_deref());
         Plan {
             seed,
             rounds: self.rounds,

@@ -37,6 +37,7 @@ const SUBSTITUTES: &[(&str, &str)] = &[
     ("--admin http://127.0.0.1:9001", "--admin {admin}"),
     ("bucket list --data /srv/ringbolt", "bucket list --data {data}"),
     ("RBEXAMPLEKEY", "{access_key}"),
+    ("7d444840-9dc0-41d1-b245-5ffdce74fad2", "{gone_drive}"),
     ("https://s3.example.org", "{endpoint}"),
     ("http://127.0.0.1:9000", "{endpoint}"),
     ("--seconds 60 ", ""),
@@ -79,6 +80,8 @@ struct Bench {
     server: Server,
     /// Is an access key of the user alice.
     access_key: String,
+    /// Is the UUID of the second drive of the set.
+    gone_drive: String,
 }
 
 fn ringbolt(directory: &Path, line: &str) {
@@ -115,7 +118,7 @@ impl Bench {
         let set = signer.send("PUT", "/photos?lifecycle", "", RULES.as_bytes()).await.expect("an answer");
         assert_eq!(set.status, 200, "{set:?}");
         let directory = tempfile::tempdir_in(binary::scratch_dir()).expect("a directory");
-        let mut bench = Self { directory, server, access_key: String::new() };
+        let mut bench = Self { directory, server, access_key: String::new(), gone_drive: String::new() };
         let programs = bench.directory.path().join("programs");
         std::fs::create_dir(&programs).expect("a directory");
         symlink(binary::ringbolt(), programs.join("ringbolt")).expect("a link");
@@ -143,7 +146,10 @@ impl Bench {
         }
         let key: serde_json::Value =
             serde_json::from_slice(&asks("key create --user alice --json")).expect("JSON");
+        let drive: serde_json::Value =
+            serde_json::from_slice(&asks("inspect --drive templates/dev/nvme2n1 --json")).expect("JSON");
         bench.access_key = key["access_key"].as_str().expect("an access key").to_owned();
+        bench.gone_drive = drive["superblock"]["drive_uuid"].as_str().expect("a UUID").to_owned();
         bench
     }
 
@@ -211,6 +217,7 @@ impl Bench {
             let to = to.replace("{admin}", &self.server.admin_endpoint());
             let to = to.replace("{data}", &self.server.data_dir().display().to_string());
             let to = to.replace("{access_key}", &self.access_key);
+            let to = to.replace("{gone_drive}", &self.gone_drive);
             line = line.replace(from, &to.replace("{keys}", &keys));
         }
         line

@@ -30,6 +30,7 @@ mod limits;
 mod listing;
 mod long;
 mod metrics;
+mod mirror;
 mod multipart;
 mod object_lock;
 mod objects;

@@ -11,7 +11,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const LOOKS_MAX: usize = 600;
 
 /// Returns every series with its value; seconds are truncated to whole ones.
-async fn metrics(server: &Server) -> BTreeMap<String, u64> {
+pub async fn metrics(server: &Server) -> BTreeMap<String, u64> {
     let url = format!("{}/ringbolt/metrics", server.admin_endpoint());
     let answer = raw_http::request("GET", &url, b"").await.expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.head);
@@ -29,13 +29,13 @@ async fn metrics(server: &Server) -> BTreeMap<String, u64> {
     values.collect()
 }
 
-fn sum(metrics: &BTreeMap<String, u64>, family: &str) -> u64 {
+pub fn sum(metrics: &BTreeMap<String, u64>, family: &str) -> u64 {
     let own = |series: &str| series.strip_prefix(family).is_some_and(|rest| rest.starts_with('{'));
     metrics.iter().filter(|(series, _)| own(series)).map(|(_, value)| value).sum()
 }
 
 /// Polls until every shard has ended a pass of the scrub.
-async fn scrubbed(server: &Server, shards: u64) -> BTreeMap<String, u64> {
+pub async fn scrubbed(server: &Server, shards: u64) -> BTreeMap<String, u64> {
     for _ in 0..LOOKS_MAX {
         let found = metrics(server).await;
         if sum(&found, "ringbolt_scrub_passes_total") >= shards {

@@ -69,6 +69,26 @@ fn nothing_wrong_is_served_by_a_drive_that_lies() {
     assert!(sum.damage_reported > 0, "{sum}");
 }
 
+/// Drives that may fail do whatever drives do, are taken away, and come back with what they held long ago.
+/// The others are enough, and no client sees any of it.
+#[test]
+fn nothing_is_lost_with_the_drives_that_may_be_lost() {
+    let mut sum = Report::default();
+    for (faults, first) in [(Faults::None, 201), (Faults::Errors, 301), (Faults::Media, 401)] {
+        for seed in first..first + 12 {
+            let plan = Plan { aim: Aim::Mirrors, ..small(seed, faults) };
+            let report = simulation::attempt(&plan);
+            sum.add(&report.unwrap_or_else(|failure| {
+                panic!("{}\nrepeat it with:\n  {}", failure.message, failure.plan.command())
+            }));
+        }
+    }
+    assert!(sum.crash_recoveries >= 90 && sum.drives_dropped >= 5, "{sum}");
+    assert_eq!(sum.damage_reported + sum.failed_reads + sum.drives_refused, 0, "{sum}");
+    let seen = |rare: Rare| sum.rare[rare as usize] > 0;
+    assert!(seen(Rare::LogOfAnotherHome) && seen(Rare::LogMadeAlike) && seen(Rare::CopyMended), "{sum}");
+}
+
 /// These plans once failed. A repair left an object whose space another, damaged one had claimed
 /// first. Buckets came back beside newer ones of the same names. On a small drive, lives that left
 /// a few records each in their logs took all extents, so that there was none for a delete or a
@@ -105,8 +125,13 @@ const FIRST_SEEDS: [u64; 10] = [1, 1001, 2001, 3001, 4001, 5001, 6001, 7001, 800
 
 /// Detects `bug` within `seeds` seeds, from each of the first ones; without the bug, the plan that
 /// detects it must not fail.
-fn is_caught(bug: Bug, (faults, aim): (Faults, Aim), seeds: u64) {
-    for first in FIRST_SEEDS {
+fn is_caught(bug: Bug, world: (Faults, Aim), seeds: u64) {
+    is_caught_from(&FIRST_SEEDS, bug, world, seeds);
+}
+
+/// Does the same from some of the first seeds, where a bug takes many of them.
+fn is_caught_from(first_seeds: &[u64], bug: Bug, (faults, aim): (Faults, Aim), seeds: u64) {
+    for first in first_seeds.iter().copied() {
         let caught = (first..first + seeds).find_map(|seed| {
             let plan = Plan { bug: Some(bug), aim, ..small(seed, faults) };
             simulation::attempt(&plan).err()
@@ -187,6 +212,16 @@ fn records_of_the_node_that_a_checkpoint_forgets_are_caught() {
 #[test]
 fn a_clock_that_is_believed_however_far_it_steps_is_caught() {
     is_caught(Bug::BelieveClock, (Faults::None, Aim::Locks), 12);
+}
+
+#[test]
+fn a_batch_that_is_acknowledged_before_its_last_copy_is_caught() {
+    is_caught_from(&[1, 1001], Bug::AcknowledgeBeforeLastCopy, (Faults::None, Aim::Mirrors), 60);
+}
+
+#[test]
+fn a_root_that_only_one_home_has_is_caught() {
+    is_caught_from(&[1, 1001, 2001], Bug::InstallRootOnOneHome, (Faults::None, Aim::Mirrors), 20);
 }
 
 /// Returns the failure of the first seed that detects a skipped flush.

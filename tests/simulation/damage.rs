@@ -22,7 +22,7 @@ use ringbolt_engine::sim::device::{FaultKind, SimDevice};
 
 use super::context::Life;
 use super::faults::LifeFaults;
-use super::plan::Faults;
+use super::plan::{Aim, Faults};
 use super::world::World;
 
 /// These are the kinds of faults that change what is stored.
@@ -133,7 +133,14 @@ impl World {
     /// neither may do any harm. Without such faults the check must find nothing.
     pub(super) fn check_drives(&mut self) {
         let deep = self.sim().random().one_in(2);
+        if self.plan.aim == Aim::Mirrors && self.given_drives().len() < self.drives.len() {
+            return;
+        }
         let Ok((outcome, findings)) = self.check(deep) else { return };
+        if self.plan.aim == Aim::Mirrors && self.faults == Faults::Media {
+            // What a drive that may fail has in its superblock may be lost.
+            return;
+        }
         if self.faults != Faults::Media {
             // A copy of the superblock may be half written; the others are intact then.
             let lost = outcome.losses + outcome.beyond_repair;

@@ -12,6 +12,8 @@ pub struct LifeFaults {
     pub plan: FaultPlan,
     /// Says that reads may fail.
     pub reads_fail: bool,
+    /// Says that reads may fail while the node opens, and only then.
+    pub opens_fail: bool,
     /// Says that shards may stop writing.
     pub writes_stop: bool,
     /// Says that reads may find damage.

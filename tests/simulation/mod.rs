@@ -19,6 +19,7 @@ pub mod context;
 pub mod damage;
 pub mod faults;
 pub mod locks;
+mod mirrors;
 pub mod model;
 pub mod node_records;
 pub mod plan;

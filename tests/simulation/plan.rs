@@ -45,14 +45,17 @@ pub enum Aim {
     Versions,
     /// The same, and one of them has object lock.
     Locks,
+    /// Every byte has copies on other drives, and some drives fail and are taken away.
+    Mirrors,
 }
 
 impl Aim {
-    pub const NAMES: [(&'static str, Self); 4] = [
+    pub const NAMES: [(&'static str, Self); 5] = [
         ("nothing", Self::Nothing),
         ("compaction", Self::Compaction),
         ("versions", Self::Versions),
         ("locks", Self::Locks),
+        ("mirrors", Self::Mirrors),
     ];
 
     pub fn name(self) -> &'static str {
@@ -171,6 +174,11 @@ impl Plan {
         format!("cargo run --release -p ringbolt-tests --no-default-features --bin simulate -- {self}")
     }
 
+    /// Returns whether clients do everything that there is.
+    pub fn is_mixed(&self) -> bool {
+        matches!(self.aim, Aim::Nothing | Aim::Mirrors)
+    }
+
     /// Returns the number of a client's operation.
     pub fn operation(&self, round: u64, client: u64, number: u64) -> u64 {
         assert!(client < 256 && number < 1 << 24, "operation {number} of client {client}");
@@ -185,7 +193,7 @@ impl Plan {
             (false, Aim::Versions) => 1 + random.below(2),
             (false, Aim::Locks) => 1,
             (false, Aim::Compaction) => random.below(2),
-            (false, Aim::Nothing) => [0, 1, 1, 2][random.below(4) as usize],
+            (false, Aim::Nothing | Aim::Mirrors) => [0, 1, 1, 2][random.below(4) as usize],
         }
     }
 
@@ -195,7 +203,7 @@ impl Plan {
         let locks = match self.aim {
             Aim::Locks => true,
             Aim::Nothing => random.one_in(2),
-            Aim::Versions | Aim::Compaction => false,
+            Aim::Versions | Aim::Compaction | Aim::Mirrors => false,
         };
         let (compliance, days) = (random.one_in(2), 1 + random.below(3) as u32);
         let default = random.one_in(4).then_some(DefaultKeep { compliance, days });
@@ -226,7 +234,7 @@ impl Plan {
 
     pub fn kind_of(&self, operation: u64, random: &Random, compacting: bool) -> Kind {
         // A world with an aim has nothing else in its way.
-        if self.aim == Aim::Nothing && self.is_of_node(operation) {
+        if self.is_mixed() && self.is_of_node(operation) {
             return Kind::Node;
         }
         if self.is_of_versions(operation) {

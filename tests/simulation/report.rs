@@ -59,6 +59,8 @@ pub struct Report {
     /// for this after a restart.
     pub refused_locked: u64,
     pub locks_probed: u64,
+    /// Counts views that are without a drive that was in the one before.
+    pub drives_dropped: u64,
     pub faults: FaultCounts,
     /// Counts rare paths of the engine.
     pub rare: [u64; Rare::COUNT],
@@ -84,8 +86,9 @@ impl Report {
         }
     }
 
-    fn numbers(&mut self) -> [&mut u64; 31] {
+    fn numbers(&mut self) -> [&mut u64; 32] {
         [
+            &mut self.drives_dropped,
             &mut self.seeds,
             &mut self.crashes,
             &mut self.crashes_in_recovery,
@@ -136,6 +139,7 @@ impl Report {
             ("clock-set-back", self.clock_jumps_back),
             ("refused-locked", self.refused_locked),
             ("locks-probed", self.locks_probed),
+            ("drive-dropped", self.drives_dropped),
         ]);
         paths
     }

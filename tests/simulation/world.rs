@@ -22,6 +22,7 @@ use super::client::{Client, Sizes};
 use super::context::{Context, Life, Shared};
 use super::faults::LifeFaults;
 use super::locks::{BucketDefault, DAY_MS, DefaultKeep};
+use super::mirrors::Mirrors;
 use super::plan::{Aim, Faults, LockPlan, Plan};
 use super::version_verify::VERSIONED;
 use super::versions::{BucketLocked, VersionedBucket};
@@ -43,9 +44,10 @@ const BUFFERS_HELD_US_MAX: u64 = 12_000_000;
 pub(super) const BUFFERS_LOOK_US_MAX: u64 = 200_000;
 
 pub struct World {
-    plan: Plan,
+    pub(super) plan: Plan,
     pub(super) faults: Faults,
     pub(super) drives: Vec<SimDevice>,
+    pub(super) mirrors: Mirrors,
     pub(super) options: SimOptions,
     sizes: Sizes,
     /// Says that the cap on the index is so small that clients reach it.
@@ -106,11 +108,18 @@ impl World {
             [Sizes::Small, Sizes::Small, Sizes::Inline, Sizes::Mixed, Sizes::Large][random.below(5) as usize];
         // As on larger drives, an extent has several slots and may then be full of gaps.
         let slots = if aimed { 2 + random.below(2) } else { [1, 1, 2, 3][random.below(4) as usize] };
-        let drives = format_sim_drives(&sim, drives, (size_bytes * slots, slots), shards);
+        let (mirrors, drives) = match plan.aim {
+            Aim::Mirrors => Mirrors::format(&sim, plan, shards, (extra, slots)),
+            _ => {
+                let sizes = (size_bytes * slots, slots);
+                (Mirrors::default(), format_sim_drives(&sim, drives, sizes, shards))
+            }
+        };
         Self {
             plan: plan.clone(),
             faults,
             drives,
+            mirrors,
             options,
             sizes: if aimed { Sizes::Large } else { sizes },
             index_is_tight,
@@ -163,9 +172,11 @@ impl World {
     fn life(&mut self) {
         self.draw_cores();
         let life = self.draw_life();
+        self.take_drives_away();
         let random = self.sim().random();
         if random.one_in(8) {
             self.crash_in_recovery();
+            self.give_drives_back();
         } else if random.one_in(12) {
             self.check_drives();
         }
@@ -212,6 +223,10 @@ impl World {
             _ => LifeFaults::unnoticed(random),
         };
         faults.damage |= self.damaged;
+        if self.plan.aim == Aim::Mirrors {
+            // Another copy takes the place of what a drive has not any more.
+            faults = LifeFaults { opens_fail: faults.reads_fail, reads_fail: false, damage: false, ..faults };
+        }
         let upload_age_ms = random.one_in(4).then(|| 20 << random.below(8));
         Life { faults, index_is_tight: self.index_is_tight, upload_age_ms }
     }
@@ -225,7 +240,8 @@ impl World {
     }
 
     fn follow(&self, plan: FaultPlan) {
-        self.drives.iter().for_each(|drive| drive.follow(plan));
+        let may_fail = self.drives.iter().enumerate().filter(|(at, _)| self.mirrors.may_fail(*at));
+        may_fail.for_each(|(_, drive)| drive.follow(plan));
     }
 
     pub(super) fn heal(&self) {
@@ -234,7 +250,10 @@ impl World {
         self.sim().set_core_stalls(Odds::default());
     }
 
-    pub(super) fn try_open(&self) -> Result<Rc<SimNode>, OpenError> {
+    pub(super) fn try_open(&mut self) -> Result<Rc<SimNode>, OpenError> {
+        if self.plan.aim == Aim::Mirrors {
+            return self.open_given();
+        }
         self.shared.locks.restart();
         let opening = SimNode::open(self.sim().clone(), self.drives.clone(), self.options);
         self.sim().block_on(opening).map(Rc::new)
@@ -242,7 +261,8 @@ impl World {
 
     /// Cuts the power while the shards recover.
     fn crash_in_recovery(&mut self) {
-        let opening = SimNode::open(self.sim().clone(), self.drives.clone(), self.options);
+        let drives = self.given_drives().into_iter().map(|(_, drive)| drive).collect();
+        let opening = SimNode::open(self.sim().clone(), drives, self.options);
         self.sim().spawn(async move { drop(opening.await) });
         self.sim().run_steps(self.sim().random().below(300));
         self.shared.report.borrow_mut().crashes_in_recovery += 1;
@@ -253,7 +273,10 @@ impl World {
     /// drive reports them; then it is repeated without them.
     fn open(&mut self, life: &Life) -> Rc<SimNode> {
         let may_fail = self.faults == Faults::Errors
-            && (life.faults.reads_fail || life.faults.writes_stop || life.faults.damage);
+            && (life.faults.reads_fail
+                || life.faults.opens_fail
+                || life.faults.writes_stop
+                || life.faults.damage);
         if may_fail && self.sim().random().one_in(3) {
             self.follow(life.faults.plan);
         }
@@ -267,6 +290,10 @@ impl World {
             // A flush may have failed: then only a drive without power is sure to show what it
             // kept.
             self.cut_power();
+            opened = self.try_open();
+        }
+        if self.plan.aim == Aim::Mirrors && matches!(opened, Err(OpenError::Format(_))) {
+            self.leave_out_victims();
             opened = self.try_open();
         }
         let node = opened.unwrap_or_else(|error| panic!("the node does not open: {error}"));
@@ -549,8 +576,8 @@ impl World {
         let core = node.core(0);
         let space = self.sim().block_on(async move { core.space().await });
         let space = space.unwrap_or_else(|error| panic!("space is always known: {error}"));
-        let sum = space.live_bytes + space.dead_bytes + space.reserved_bytes + space.free_bytes;
-        sum == space.physical_bytes
+        let used = space.live_bytes + space.dead_bytes + space.reserved_bytes + space.copies_bytes;
+        used + space.free_bytes == space.physical_bytes
     }
 
     /// Checks that the scrub found nothing if the drive had no faults.
@@ -568,11 +595,11 @@ impl World {
     /// Ends the life by a power cut, a kill or a clean stop, in the middle of work or at rest.
     /// `flushes_failed` is the count before this life.
     fn end(&mut self, node: Rc<SimNode>, life: &Life, flushes_failed: u64) {
-        let at_rest = self.plan.aim == Aim::Nothing && self.sim().random().one_in(4);
+        let at_rest = self.plan.is_mixed() && self.sim().random().one_in(4);
         if at_rest {
             self.come_to_rest(&node, life);
             self.retire_bucket(&node, life);
-        } else if self.plan.aim == Aim::Nothing && self.sim().random().one_in(8) {
+        } else if self.plan.is_mixed() && self.sim().random().one_in(8) {
             self.demand_progress(&node, life);
         }
         self.heal();

@@ -123,12 +123,14 @@ impl Bench {
         let drive = options.dir.join("lifecycle.bin");
         let seed = [fastrand::u64(..), fastrand::u64(..), fastrand::u64(..), fastrand::u64(..)];
         let size_bytes = Some(options.size_gib << 30);
-        let format = FormatOptions { size_bytes, shards: options.shards, force: true, seed };
+        let format =
+            FormatOptions { size_bytes, shards: options.shards, failures_max: Some(0), force: true, seed };
         let paths: [&Path; 1] = [&drive];
         format_drive(&paths, &format, &mut |_, _| {})?;
         let executor = Executor::new()?;
         let seeds = NodePlan::open(NodeOptions {
             drives: vec![drive.clone()],
+            without_drives: Vec::new(),
             cores: 1,
             arena_bytes_per_core: 128 << 20,
             read_cache_bytes_per_core: 0,

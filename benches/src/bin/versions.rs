@@ -285,6 +285,7 @@ fn open(executor: &Executor, drive: &Path) -> Result<Core, AnyError> {
     let at = Instant::now();
     let seeds = NodePlan::open(NodeOptions {
         drives: vec![drive.to_owned()],
+        without_drives: Vec::new(),
         cores: 1,
         arena_bytes_per_core: 128 << 20,
         // Without a read cache, every read goes the same way.
@@ -331,7 +332,8 @@ fn run(options: &Options) -> Result<bool, AnyError> {
     std::fs::create_dir_all(&options.dir)?;
     let drive = options.dir.join("versions.bin");
     let seed = [fastrand::u64(..), fastrand::u64(..), fastrand::u64(..), fastrand::u64(..)];
-    let format = FormatOptions { size_bytes: Some(options.size_gib << 30), shards: 1, force: true, seed };
+    let size_bytes = Some(options.size_gib << 30);
+    let format = FormatOptions { size_bytes, shards: 1, failures_max: Some(0), force: true, seed };
     format_drive(&[drive.as_path()], &format, &mut |_, _| {})?;
     let (well, counts, ids) = {
         let executor = Executor::new()?;

@@ -19,6 +19,7 @@ pub enum Kind {
     TornTail,
     Record,
     Slice,
+    Copy,
     SharedSpace,
     Owner,
     Accounting,
@@ -41,6 +42,7 @@ impl Kind {
             Self::TornTail => "torn-tail",
             Self::Record => "record",
             Self::Slice => "slice",
+            Self::Copy => "copy",
             Self::SharedSpace => "shared-space",
             Self::Owner => "owner",
             Self::Accounting => "accounting",
@@ -75,6 +77,10 @@ impl Kind {
             }
             Self::Record => "the object can not be read: a GET answers 500",
             Self::Slice => "at least a part of the object can not be read: a GET answers 500 or breaks off",
+            Self::Copy => {
+                "it survives one drive less than it should; the server writes the copy anew when it reads it, as its \
+                 scrub does"
+            }
             Self::SharedSpace => "two objects claim the same space, so one of them is not what it was",
             Self::Owner => "an extent belongs to nobody it should, or to two: a server refuses the drive",
             Self::Accounting => "the sums of the shard do not add up; a bug or damage that no checksum shows",

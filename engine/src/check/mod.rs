@@ -24,12 +24,13 @@ pub use self::repair::{RepairError, Repaired};
 pub use crate::device::blocking::BlockingDevice;
 use crate::device::file::OpenDrive;
 use crate::device::{Device, DeviceError};
+use crate::extent::{Drives, Reached};
 use crate::format::superblock::SuperblockOnDisk;
 use crate::node::layout::Layout;
-use crate::node::open::check_set;
+use crate::node::open::{choose_drives, only};
 use crate::node::{FormatError, OpenError};
 use crate::ring::Pool;
-use crate::shard::Salvage;
+use crate::shard::{HomeRoot, Salvage};
 
 /// Memory for the buffers of a check, bytes.
 const ARENA_BYTES: usize = 16 << 20;
@@ -86,6 +87,8 @@ pub struct Totals {
     pub dead_bytes: u64,
     /// Bytes in extents that belong to shards but are not used, including logs and checkpoints.
     pub reserved_bytes: u64,
+    /// Bytes of the extents that are further copies of others.
+    pub copies_bytes: u64,
     pub free_bytes: u64,
     pub physical_bytes: u64,
 }
@@ -133,6 +136,24 @@ struct Set {
     pool: Pool,
 }
 
+impl Set {
+    /// Returns the roots of a shard, and its homes.
+    fn homes(&self, shard: u16) -> (Vec<HomeRoot>, Drives) {
+        let homes = self.layout.homes_of(shard);
+        let root_of = |(home, drive): (usize, &u16)| {
+            let root = self.layout.superblocks[usize::from(*drive)].root_of(shard)?;
+            Some(HomeRoot { home, root })
+        };
+        let reach = |drive: &u16| Reached {
+            geometry: *self.layout.geometry_of(*drive),
+            device: self.media[usize::from(*drive)].device.clone(),
+            queue: Rc::default(),
+        };
+        let roots = homes.iter().enumerate().filter_map(root_of).collect();
+        (roots, Drives::new(homes.iter().map(reach).collect()))
+    }
+}
+
 /// Checks a whole set of drives. If `deep`, it also reads all data.
 ///
 /// # Errors
@@ -169,13 +190,15 @@ async fn check_set_of(
     let mut run = Run { outcome: Outcome::default(), watcher, names: BTreeMap::new() };
     let set = run.superblocks(media).await?;
     let Set { layout, .. } = &set;
-    for drive in 0..layout.drives() {
+    let extents = |drive: u16| layout.geometry_of(drive).extents as usize;
+    let mut owners: Vec<_> = (0..layout.drives()).map(|drive| vec![None; extents(drive)]).collect();
+    let mut shards: Vec<u16> = (0..layout.shards).collect();
+    shards.sort_by_key(|shard| (layout.first_home_of(*shard), *shard));
+    for shard in shards {
+        run.shard(&set, shard, deep, &mut owners).await?;
+    }
+    for (drive, owners) in (0..).zip(&owners) {
         let geometry = layout.geometry_of(drive);
-        let extents = geometry.extents as usize;
-        let mut owners = vec![None; extents];
-        for shard in layout.shards_of_drive(drive) {
-            run.shard(&set, shard, deep, &mut owners).await?;
-        }
         let free = owners.iter().filter(|owner| owner.is_none()).count() as u64;
         run.outcome.totals.free_bytes += free * u64::from(geometry.extent_bytes);
         run.outcome.totals.physical_bytes += geometry.size_bytes();
@@ -204,7 +227,8 @@ impl Run<'_> {
         }
         let members: Vec<(&Path, &SuperblockOnDisk)> =
             found.iter().map(|(medium, block)| (medium.path.as_path(), block)).collect();
-        check_set(&members)?;
+        let chosen = choose_drives(&members, &[])?;
+        let mut found = only(found, &chosen.kept);
         found.sort_by_key(|(_, block)| block.drive_number.get());
         let (media, blocks): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         let epoch = blocks.iter().map(|block| block.promised_epoch.get()).max().unwrap_or(0);

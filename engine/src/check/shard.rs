@@ -7,14 +7,14 @@ use super::{CheckError, Finding, Kind, Medium, ObjectName, Outcome, Progress, Re
 use crate::format::BLOCK_BYTES;
 use crate::format::batch::BatchHeaderOnDisk;
 use crate::log::replay::ReplayError;
-use crate::shard::{Flaw, Owner, Reading, RecoverError, Recovered, Salvage, Source, State};
+use crate::shard::{Flaw, Flaws, Owner, Reading, RecoverError, Recovered, Salvage, Source, State};
 use crate::types::BucketId;
 
 /// The shard that owns an extent, and the use of the extent.
 pub(super) type Owned = Option<(u16, &'static str)>;
 
 impl Run<'_> {
-    /// Checks one shard. `owners` has the owner of each extent of the drive, and gets this shard's.
+    /// Checks one shard. `owners` has the owner of each extent of each drive, and gets this shard's.
     ///
     /// # Errors
     /// Returns an error when the device fails. Damage is reported as findings.
@@ -23,28 +23,27 @@ impl Run<'_> {
         set: &Set,
         shard: u16,
         deep: bool,
-        owners: &mut [Owned],
+        owners: &mut [Vec<Owned>],
     ) -> Result<(), CheckError> {
-        let drive = set.layout.drive_of(shard);
-        let medium = &set.media[usize::from(drive)];
+        let medium = &set.media[usize::from(set.layout.first_home_of(shard))];
         self.watcher.progress(&self.progress(set, shard, 0.0));
-        let Some(root) = set.layout.superblocks[usize::from(drive)].root_of(shard) else {
-            self.lost_shard(medium, shard, &RecoverError::NoRoot(shard));
-            return Ok(());
-        };
+        let (roots, drives) = set.homes(shard);
+        let (geometry, settings) = set.layout.of_shard(shard);
         let mut left_out = Salvage::default();
         let mut overlaps = HashSet::new();
         loop {
             let source = Source {
                 shard,
-                geometry: set.layout.geometry_of(drive),
-                settings: set.layout.settings_of(drive),
-                device: &medium.device,
+                geometry: &geometry,
+                settings: &settings,
+                drives: &drives,
                 pool: &set.pool,
                 salvage: Some(&left_out),
                 told: None,
+                makes_alike: false,
+                wants_every_copy: false,
             };
-            let recovered = match source.recover(root).await {
+            let recovered = match source.recover(&roots).await {
                 Ok(recovered) => recovered,
                 Err(RecoverError::Device(error)) => return Err(error.into()),
                 Err(error) => {
@@ -67,13 +66,13 @@ impl Run<'_> {
                     self.report(Finding { shard: Some(shard), ..finding });
                 }
             }
-            let flaws = self.read(set, &source, medium, &recovered, deep).await?;
+            let flaws = self.read(set, &source, &recovered, deep).await?;
             // When damaged objects are left out, others own the space that these claimed, and must
             // still be read.
             let is_last = flaws.is_empty() || overlaps.is_empty();
             if is_last {
                 self.tail(&source, medium, &recovered).await?;
-                self.claim(medium, &source, &recovered, owners);
+                self.claim(set, &source, &recovered, owners);
             }
             flaws.into_iter().for_each(|owner| left_out.leave_out(owner));
             if is_last {
@@ -89,7 +88,6 @@ impl Run<'_> {
         &mut self,
         set: &Set,
         source: &Source<'_>,
-        medium: &Medium,
         recovered: &Recovered,
         deep: bool,
     ) -> Result<Vec<Owner>, CheckError> {
@@ -105,25 +103,33 @@ impl Run<'_> {
                 watcher.progress(&Progress { share, ..shown });
             }
         };
+        let medium_of = |home: usize| &set.media[usize::from(set.layout.homes_of(shard)[home])];
         let flaws = match source.verify(&recovered.state, deep, &mut progress).await {
             Ok(flaws) => flaws,
             Err(RecoverError::Device(error)) => return Err(error.into()),
             Err(error) => {
-                let finding = self.of_recovery(medium, &error);
+                let finding = self.of_recovery(medium_of(0), &error);
                 self.report(Finding { shard: Some(shard), ..finding });
-                Vec::new()
+                Flaws::default()
             }
         };
-        flaws.iter().for_each(|flaw| self.flaw(medium, source, &recovered.state, flaw));
-        Ok(flaws.into_iter().map(|flaw| flaw.owner).collect())
+        for flaw in &flaws.lost {
+            self.flaw(medium_of(flaw.home), source, &recovered.state, flaw);
+        }
+        for flaw in &flaws.mendable {
+            let text = format!("a copy of {} is damaged, another one is whole", flaw.what);
+            let finding = Finding::new(medium_of(flaw.home), Kind::Copy, Remedy::None, text);
+            let finding = finding.at(flaw.extent, flaw.offset);
+            self.report(Finding { shard: Some(shard), ..finding });
+        }
+        Ok(flaws.lost.into_iter().map(|flaw| flaw.owner).collect())
     }
 
     fn progress(&self, set: &Set, shard: u16, share: f64) -> Progress {
         let shards = set.layout.shards;
-        let drive = set.layout.drive_of(shard);
-        let before = (0..drive).map(|drive| set.layout.shards_of_drive(drive).count()).sum::<usize>();
-        let within = set.layout.shards_of_drive(drive).filter(|other| *other < shard).count();
-        let share = ((before + within) as f64 + share) / f64::from(shards);
+        let place = |shard: u16| (set.layout.first_home_of(shard), shard);
+        let before = (0..shards).filter(|other| place(*other) < place(shard)).count();
+        let share = (before as f64 + share) / f64::from(shards);
         Progress { shard, shards, share }
     }
 
@@ -202,7 +208,7 @@ impl Run<'_> {
         if position.offset >= source.geometry.extent_bytes {
             return Ok(());
         }
-        let buffer = source.read(position.set.extent, position.offset, BLOCK_BYTES).await?;
+        let buffer = source.drives.read(source.pool, (position.set, position.offset), BLOCK_BYTES).await?;
         let torn = |header: &BatchHeaderOnDisk| {
             header.is_of(source.geometry.format_id, source.shard)
                 && (header.sequence.get(), header.log_number.get())
@@ -211,7 +217,7 @@ impl Run<'_> {
         if BatchHeaderOnDisk::peek(&buffer).as_ref().is_some_and(torn) {
             let text = format!("batch {} was being written", position.sequence);
             let finding = Finding::new(medium, Kind::TornTail, Remedy::None, text);
-            let finding = finding.at(position.set.extent, position.offset);
+            let finding = finding.at(position.set.extent(), position.offset);
             self.report(Finding { shard: Some(source.shard), ..finding });
         }
         Ok(())
@@ -219,11 +225,20 @@ impl Run<'_> {
 
     /// Checks that every extent has at most one owner and that the shard's sums add up, and adds
     /// the sums to the totals.
-    fn claim(&mut self, medium: &Medium, source: &Source<'_>, recovered: &Recovered, owners: &mut [Owned]) {
+    fn claim(&mut self, set: &Set, source: &Source<'_>, recovered: &Recovered, owners: &mut [Vec<Owned>]) {
         let shard = source.shard;
+        let medium = &set.media[usize::from(set.layout.first_home_of(shard))];
         let census = recovered.state.census(source.geometry.extent_bytes);
-        for (extent, what) in census.extents {
-            let taken = match owners.get_mut(extent as usize) {
+        let owned = census.sets.iter().flat_map(|(place, what)| {
+            place.members.iter().map(|member| (member.drive, member.extent, *what))
+        });
+        let mut copies = 0;
+        for (drive, extent, what) in owned {
+            // What lies on a drive that is not here is not known.
+            let Some(drive) = set.layout.place_of(drive) else { continue };
+            copies += 1;
+            let medium = &set.media[usize::from(drive)];
+            let taken = match owners[usize::from(drive)].get_mut(extent as usize) {
                 Some(slot) => {
                     slot.replace((shard, what)).map(|(other, use_)| format!("{use_} of shard {other}"))
                 }
@@ -249,6 +264,7 @@ impl Run<'_> {
         totals.live_bytes += census.live_bytes;
         totals.dead_bytes += census.dead_bytes;
         totals.reserved_bytes += census.owned_bytes - census.live_bytes - census.dead_bytes;
+        totals.copies_bytes += copies * u64::from(source.geometry.extent_bytes) - census.owned_bytes;
         // Changes since the checkpoint began would be in the log.
         let found = recovered.state.objects();
         if let Some(counted) = recovered.counted.filter(|count| *count != found && recovered.replayed == 0) {

@@ -11,10 +11,10 @@ use crate::format::BLOCK_BYTES;
 use crate::hook::{Bug, Planted};
 use crate::ring::{Buffer, Pool};
 
-/// Returns what a shard's log writes with, in place of `device` and `flush`, if the planted bug is
-/// one of the log's writes.
+/// Returns what a shard's log writes to a home with, in place of `device` and `flush`, if the planted bug
+/// is one of the log's writes.
 pub(crate) fn of_log(
-    planted: Planted,
+    (planted, home): (Planted, usize),
     device: &Rc<dyn Device>,
     flush: &Rc<FlushGroup>,
     pool: &Pool,
@@ -22,7 +22,9 @@ pub(crate) fn of_log(
 ) -> (Rc<dyn Device>, Rc<FlushGroup>) {
     let broken: Rc<dyn Device> = if planted.is(Bug::SkipFlush) {
         Rc::new(SkipsFlush(device.clone()))
-    } else if planted.is(Bug::AcknowledgeBeforeCommit) {
+    } else if planted.is(Bug::AcknowledgeBeforeCommit)
+        || home > 0 && planted.is(Bug::AcknowledgeBeforeLastCopy)
+    {
         let (device, pool, environment) = (device.clone(), pool.clone(), environment.clone());
         Rc::new(AnswersFirst { device, pool, environment })
     } else {

@@ -259,13 +259,15 @@ impl Simulator {
     pub fn sleep_us(&self, microseconds: u64) -> impl Future<Output = ()> + 'static {
         let world = self.0.clone();
         let until = world.now_us.get() + microseconds;
-        let mut set = false;
+        let mut set: Option<Waker> = None;
         poll_fn(move |context| {
             if world.now_us.get() >= until {
                 return Poll::Ready(());
             }
-            if !std::mem::replace(&mut set, true) {
+            // Another task may go on with what one began.
+            if !set.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
                 world.set_timer(until, context.waker().clone());
+                set = Some(context.waker().clone());
             }
             Poll::Pending
         })

@@ -18,7 +18,9 @@ use std::rc::Rc;
 use zerocopy::IntoBytes;
 
 use crate::device::{Device, DeviceError, Durability};
-use crate::format::superblock::{COPIES, COPY_STRIDE, SUPERBLOCK_BYTES, ShardRootOnDisk, SuperblockOnDisk};
+use crate::format::superblock::{
+    COPIES, COPY_STRIDE, SUPERBLOCK_BYTES, ShardRootOnDisk, SuperblockOnDisk, VIEW_BASES, ViewOnDisk,
+};
 use crate::format::{Le32, Le64};
 use crate::ring::Pool;
 use crate::sync::locks::KeyLocks;
@@ -84,6 +86,8 @@ pub struct ExtentAllocator {
     /// The first failure of an update of the superblock, which is final like that of every write.
     failed: RefCell<Option<DeviceError>>,
     claimed: Signal,
+    /// The view of this life is on all of its drives, so that what it was counted from can be forgotten.
+    view_is_used: Cell<bool>,
     written_bytes: Cell<u64>,
     told_spare: Cell<u32>,
 }
@@ -131,9 +135,15 @@ impl ExtentAllocator {
             updating: KeyLocks::default(),
             failed: RefCell::default(),
             claimed: Signal::default(),
+            view_is_used: Cell::new(false),
             written_bytes: Cell::new(0),
             told_spare: Cell::new(u32::MAX),
         })
+    }
+
+    /// Returns the number of the drive in the view.
+    pub fn drive_number(&self) -> u16 {
+        self.state.borrow().superblock.drive_number.get()
     }
 
     /// Takes a free extent.
@@ -295,6 +305,37 @@ impl ExtentAllocator {
         Ok(())
     }
 
+    /// Begins a new life of a node with redundancy: the drive promises the epoch, so that no start that was
+    /// interrupted can come back later with a higher one. What this start finds is written nowhere before
+    /// every drive has promised, and its view not before the homes of each shard are alike.
+    ///
+    /// # Errors
+    /// Returns [`DeviceError`] when the device failed.
+    pub async fn promise(&self, epoch: u32) -> Result<(), DeviceError> {
+        self.settle().await?;
+        self.update(|superblock| superblock.promised_epoch = Le32::new(epoch)).await?;
+        self.state.borrow_mut().unclaimed -= 1;
+        self.claimed.raise();
+        Ok(())
+    }
+
+    /// Writes the view of this life, and what it was counted from.
+    ///
+    /// # Errors
+    /// Returns [`DeviceError`] when the device failed.
+    pub async fn enter_view(&self, view: ViewOnDisk, bases: [Le64; VIEW_BASES]) -> Result<(), DeviceError> {
+        self.update(move |superblock| {
+            superblock.promised_epoch = Le32::new(superblock.promised_epoch.get().max(view.epoch.get()));
+            (superblock.view, superblock.bases) = (view, bases);
+        })
+        .await
+    }
+
+    /// Notes that every drive of the view has it. The next update says so.
+    pub fn use_view(&self) {
+        self.view_is_used.set(true);
+    }
+
     /// Returns the bytes of superblocks written so far.
     pub fn written_bytes(&self) -> u64 {
         self.written_bytes.get()
@@ -342,6 +383,9 @@ impl ExtentAllocator {
 
     async fn write_changed(&self, change: impl FnOnce(&mut SuperblockOnDisk)) -> Result<(), DeviceError> {
         let mut next = Box::new(self.state.borrow().superblock);
+        if self.view_is_used.get() {
+            next.bases = [Le64::new(0); VIEW_BASES];
+        }
         change(&mut next);
         next.parent_crc = next.crc;
         next.sequence = Le64::new(next.sequence.get() + 1);

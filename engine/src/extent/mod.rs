@@ -8,11 +8,15 @@
 //!   logged.
 
 pub mod allocator;
+mod drives;
 mod geometry;
+mod members;
 pub mod sets;
 pub mod slices;
 
+pub use self::drives::{Drives, Reached, SetCopy, SetWriter, Writes};
 pub use self::geometry::{Geometry, LogSet, SetPlace};
+pub use self::members::{MEMBERS_MAX, Member, Members};
 use crate::format::BLOCK_BYTES;
 use crate::format::record::{RunV1, SegmentV1};
 use crate::format::slice::{SLICE_BYTES, SliceHeaderOnDisk, SliceIdentity, UNIT_BYTES, UNITS_PER_SLOT};

@@ -15,6 +15,7 @@
 use std::collections::BTreeSet;
 
 use super::geometry::SetPlace;
+use super::members::Members;
 use crate::format::record::{RunV1, SegmentV1};
 use crate::format::set::SETS_MAX;
 pub use crate::format::set::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES};
@@ -63,9 +64,9 @@ impl SetTable {
         }
     }
 
-    /// Adds a new set with one member, and returns its place. Returns `None` when every number is
+    /// Adds a new set with these members, and returns its place. Returns `None` when every number is
     /// used.
-    pub fn add(&mut self, kind: u8, drive: u16, extent: u32) -> Option<SetPlace> {
+    pub fn add(&mut self, kind: u8, members: Members) -> Option<SetPlace> {
         let set = match self.free.first() {
             Some(&set) => set,
             None => self.entries.len() as u32,
@@ -74,7 +75,7 @@ impl SetTable {
             return None;
         }
         self.birth += 1;
-        let place = SetPlace { set, birth: self.birth, drive, extent };
+        let place = SetPlace { set, birth: self.birth, members };
         if self.insert(place, kind, false) {
             reached(Rare::SetNumberReused);
         }
@@ -240,19 +241,20 @@ mod tests {
     #[test]
     fn a_number_is_used_again_with_another_birth() {
         let mut table = SetTable::new(3);
-        let [first, second] = [7, 9].map(|extent| table.add(KIND_SLICES, 0, extent).expect("a number"));
-        assert_eq!((first.set, second.set, second.extent), (0, 1, 9));
+        let [first, second] =
+            [7, 9].map(|extent| table.add(KIND_SLICES, Members::one(0, extent)).expect("a number"));
+        assert_eq!((first.set, second.set, second.extent()), (0, 1, 9));
         assert_eq!((first.birth >> 32, second.birth), (3, first.birth + 1));
         assert_eq!(table.remove(0), first);
         assert_eq!(table.get(0), None);
-        let again = table.add(KIND_LOG, 0, 2).expect("a number");
+        let again = table.add(KIND_LOG, Members::one(0, 2)).expect("a number");
         assert_eq!((again.set, again.birth, table.is(0, KIND_LOG)), (0, second.birth + 1, true));
     }
 
     #[test]
     fn a_number_that_is_held_is_used_again_when_it_is_released() {
         let mut table = SetTable::new(1);
-        let give = |table: &mut SetTable| table.add(KIND_SLICES, 0, 7).expect("a number").set;
+        let give = |table: &mut SetTable| table.add(KIND_SLICES, Members::one(0, 7)).expect("a number").set;
         assert_eq!([give(&mut table), give(&mut table), give(&mut table)], [0, 1, 2]);
         table.remove(2);
         table.hold_numbers();
@@ -265,7 +267,7 @@ mod tests {
     #[test]
     fn a_set_is_named_once_unless_the_record_was_not_written() {
         let mut table = SetTable::new(1);
-        let place = table.add(KIND_SLICES, 0, 7).expect("a number");
+        let place = table.add(KIND_SLICES, Members::one(0, 7)).expect("a number");
         assert!(!table.is_named(0) && table.name(0) == Some(place) && table.is_named(0));
         assert_eq!(table.name(0), None);
         table.forget_name(0, place.birth + 1);
@@ -279,11 +281,13 @@ mod tests {
     fn what_nothing_claims_after_recovery_is_free() {
         let mut table = SetTable::new(2);
         for set in [4, 1, 6] {
-            table.enter(SetPlace { set, birth: 1 << 32 | 5, drive: 0, extent: set + 10 }, KIND_SLICES);
+            table
+                .enter(SetPlace { set, birth: 1 << 32 | 5, members: Members::one(0, set + 10) }, KIND_SLICES);
         }
         table.retain(|set| set != 4);
         assert_eq!(table.all().map(|(place, _)| place.set).collect::<Vec<_>>(), [1, 6]);
-        let given: Vec<u32> = (0..6).map(|extent| table.add(KIND_LOG, 0, extent).expect("one").set).collect();
+        let given: Vec<u32> =
+            (0..6).map(|extent| table.add(KIND_LOG, Members::one(0, extent)).expect("one").set).collect();
         assert_eq!(given, [0, 2, 3, 4, 5, 7]);
     }
 
@@ -291,7 +295,7 @@ mod tests {
     fn places_are_found_by_the_number_of_their_set() {
         let mut table = SetTable::new(1);
         for extent in 20..29 {
-            table.add(KIND_SLICES, 0, extent).expect("a number");
+            table.add(KIND_SLICES, Members::one(0, extent)).expect("a number");
         }
         let run = |extent| RunV1 { extent, unit: 0, slices: 1 };
         let segment = |runs| SegmentV1 { runs, ..SegmentV1::default() };

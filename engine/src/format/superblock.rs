@@ -159,8 +159,7 @@ pub struct SuperblockOnDisk {
     pub shards: Le16,
     /// Data members of a set of slices. It is 1 in this version of the program.
     pub data_members: u8,
-    /// Parity members of a set of slices, and copies of logs and checkpoints beside the first. It
-    /// is 0 in this version of the program.
+    /// Parity members of a set of slices, and copies of logs and checkpoints beside the first: M.
     pub parity_members: u8,
     pub reserved: [u8; 2],
     /// The members of the views that the view was counted from, a bit for each slot of its drives, as
@@ -220,15 +219,15 @@ impl ViewOnDisk {
         slots.map(|(slot, _)| slot).collect()
     }
 
-    /// Returns the number of the first home of `shard`.
-    pub fn home_of(&self, shard: u16) -> Option<u16> {
-        let homes = self.homes.get(usize::from(shard))?;
-        Some(homes.drives[0].get()).filter(|home| *home != NO_HOME)
+    /// Returns the numbers of the homes of `shard`.
+    pub fn home_numbers(&self, shard: u16) -> impl Iterator<Item = u16> {
+        let homes = self.homes.get(usize::from(shard)).map_or(&[][..], |homes| &homes.drives);
+        homes.iter().map(|home| home.get()).filter(|home| *home != NO_HOME)
     }
 
-    /// Returns whether each of the first `shards` shards has one home, a drive that is in, no other
-    /// shard has any, and no number is that of two drives.
-    fn is_possible(&self, shards: u16) -> bool {
+    /// Returns whether each of the first `shards` shards has one to `homes_max` homes, which are drives
+    /// that are in, no other shard has any, and no number is that of two drives.
+    fn is_possible(&self, shards: u16, homes_max: usize) -> bool {
         let named: Vec<u16> = self
             .drives
             .iter()
@@ -240,9 +239,12 @@ impl ViewOnDisk {
         let known = self.drives.iter().all(|drive| drive.state.get() <= DRIVE_OUT);
         let is_in = |home: u16| self.drives_in().any(|drive| drive.number.get() == home);
         let homes = self.homes.iter().enumerate().all(|(shard, homes)| {
-            let (first, rest) = (homes.drives[0].get(), &homes.drives[1..]);
-            let wanted = if shard < usize::from(shards) { is_in(first) } else { first == NO_HOME };
-            wanted && rest.iter().all(|home| home.get() == NO_HOME)
+            let used = homes.drives.iter().take_while(|home| home.get() != NO_HOME).count();
+            let (named, rest) = homes.drives.split_at(used);
+            let distinct = (1..used).all(|at| !named[..at].contains(&named[at]));
+            let wanted = if shard < usize::from(shards) { 1..=homes_max } else { 0..=0 };
+            let rest = rest.iter().all(|home| home.get() == NO_HOME);
+            wanted.contains(&used) && distinct && rest && named.iter().all(|home| is_in(home.get()))
         });
         distinct && known && homes && self.counter.get() > 0
     }
@@ -289,16 +291,19 @@ impl SuperblockOnDisk {
         if !(1..=SHARDS_MAX as u16).contains(&block.shards.get()) {
             return Err(FormatDamage::Field("shards"));
         }
-        if (block.data_members, block.parity_members) != (1, 0) {
+        let homes_max = usize::from(block.parity_members) + 1;
+        if block.data_members != 1 || homes_max > HOMES {
             return Err(FormatDamage::Field("members of a set"));
         }
         let own =
             |drive: &ViewDriveOnDisk| (drive.number, drive.uuid) == (block.drive_number, block.drive_uuid);
-        if !block.view.is_possible(block.shards.get()) || !block.view.drives_in().any(own) {
+        if !block.view.is_possible(block.shards.get(), homes_max) || !block.view.drives_in().any(own) {
             return Err(FormatDamage::Field("view"));
         }
         // Without redundancy a start needs every drive, so that there is nothing to count.
-        if block.bases().next().is_some() {
+        let known = block.view.known();
+        let impossible = |base: DriveSet| block.parity_members == 0 || !base.is_within(known);
+        if block.bases().any(impossible) || block.bases().count() >= VIEW_BASES {
             return Err(FormatDamage::Field("bases"));
         }
         if block.view.epoch > block.promised_epoch {
@@ -466,7 +471,7 @@ pub(crate) mod tests {
             (|block| block.view.homes[4].drives[0] = Le16::new(0), "view"),
             (|block| block.view.homes[0].drives[1] = Le16::new(0), "view"),
             (|block| block.view.epoch = Le32::new(1), "promised_epoch"),
-            (|block| block.parity_members = 1, "members of a set"),
+            (|block| block.parity_members = HOMES as u8, "members of a set"),
         ];
         for (at, (change, field)) in changes.into_iter().enumerate() {
             let mut block = example(7);

@@ -8,11 +8,11 @@ use std::rc::Rc;
 use futures_util::FutureExt;
 
 use crate::device::{Device, DeviceError, Durability, FlushFuture, IoFuture};
-use crate::extent::Geometry;
+use crate::extent::{Drives, Geometry, Reached};
 use crate::format::superblock::ShardRootOnDisk;
 use crate::index::Step;
 use crate::ring::{Buffer, Pool};
-use crate::shard::recover::{RecoverError, Recovered, Source};
+use crate::shard::recover::{HomeRoot, RecoverError, Recovered, Source};
 use crate::shard::{CheckpointCut, Settings, State};
 
 /// Size of an extent, which has room for one full slice.
@@ -38,6 +38,7 @@ pub fn geometry() -> Geometry {
         format_id: FORMAT_ID,
         drive_id: 0,
         drive: 0,
+        copies: 1,
         epoch: 1,
         planted: crate::hook::Planted::default(),
     }
@@ -73,17 +74,20 @@ impl FuzzDrive {
     /// Recovers the shard from `root`, and checks the recovered state.
     pub fn recover(self, root: ShardRootOnDisk) {
         let (device, geometry, settings) = (Rc::new(self) as Rc<dyn Device>, geometry(), settings());
+        let drives = Drives::new(vec![Reached { geometry, device, queue: Rc::default() }]);
         let outcome = POOL.with(|pool| {
             let source = Source {
                 shard: SHARD,
                 geometry: &geometry,
                 settings: &settings,
-                device: &device,
+                drives: &drives,
                 pool,
                 salvage: None,
                 told: None,
+                makes_alike: true,
+                wants_every_copy: false,
             };
-            let outcome = source.recover(root).now_or_never();
+            let outcome = source.recover(&[HomeRoot { home: 0, root }]).now_or_never();
             outcome.unwrap_or_else(|| panic!("recovery waits for something that never comes"))
         });
         if let Ok(Recovered { state, .. }) = &outcome {

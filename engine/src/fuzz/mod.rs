@@ -26,7 +26,7 @@ use crate::format::{BLOCK_BYTES, FORMAT_VERSION, Le32};
 use crate::index::Listed;
 use crate::node::format::choose_superblock;
 use crate::node::layout::Layout;
-use crate::node::open::check_set;
+use crate::node::open::choose_drives;
 use crate::shard::State;
 use crate::shard::entry::Entry;
 
@@ -55,7 +55,7 @@ pub fn superblock(input: &[u8]) {
     );
     // The server asks for the drives that are missing before it makes a layout.
     let alone = [(Path::new("fuzzed drive"), &block)];
-    if check_set(&alone).is_err() {
+    if choose_drives(&alone, &[]).is_err() {
         return;
     }
     let layout = Layout::new(1, vec![block], 1, 64 << 20);

@@ -51,6 +51,16 @@ pub enum Bug {
     ExpireTwice,
     /// A checkpoint has none of the node's records.
     ForgetNodeRecords,
+    /// A start leaves what was on its way to some of a shard's homes as it is.
+    LeaveLogsUneven,
+    /// A batch counts as durable as soon as one home has it.
+    AcknowledgeBeforeLastCopy,
+    /// What an older root names is let go when the new root is durable on one home.
+    InstallRootOnOneHome,
+    /// A start writes its view without a promise before.
+    StartWithoutPromise,
+    /// A damaged copy is written anew some time after the reader let its place go.
+    MendLate,
 }
 
 impl Bug {
@@ -72,15 +82,21 @@ impl Bug {
         Self::ForgetNodeRecords,
     ];
 
+    /// The bugs that random seeds find in worlds with several copies of everything.
+    pub const MIRRORED: [Self; 3] =
+        [Self::LeaveLogsUneven, Self::AcknowledgeBeforeLastCopy, Self::InstallRootOnOneHome];
+
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 6] = [
+    pub const AIMED: [Self; 8] = [
         Self::IgnoreMark,
         Self::ContinueTornLog,
         Self::ReuseNumberEarly,
         Self::ReuseListedNumber,
         Self::JudgeQuotaByUsage,
         Self::ExpireTwice,
+        Self::StartWithoutPromise,
+        Self::MendLate,
     ];
 
     /// Returns the name that the command line and reports use.
@@ -106,6 +122,11 @@ impl Bug {
             Self::ContinueTornLog => "continue-torn-log",
             Self::ExpireTwice => "expire-twice",
             Self::ForgetNodeRecords => "forget-node-records",
+            Self::LeaveLogsUneven => "leave-logs-uneven",
+            Self::AcknowledgeBeforeLastCopy => "acknowledge-before-last-copy",
+            Self::InstallRootOnOneHome => "install-root-on-one-home",
+            Self::StartWithoutPromise => "start-without-promise",
+            Self::MendLate => "mend-late",
         }
     }
 }

@@ -66,10 +66,16 @@ pub enum Rare {
     SetNumberReused,
     /// The wall clock was too far ahead to be believed.
     ClockAhead,
+    /// A replay went on with a batch that only another home has.
+    LogOfAnotherHome,
+    /// A start wrote what one home's log had to another home.
+    LogMadeAlike,
+    /// A reader wrote a damaged copy anew from another one.
+    CopyMended,
 }
 
 impl Rare {
-    pub const COUNT: usize = 28;
+    pub const COUNT: usize = 31;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
@@ -99,6 +105,9 @@ impl Rare {
         Self::BucketLeaving,
         Self::SetNumberReused,
         Self::ClockAhead,
+        Self::LogOfAnotherHome,
+        Self::LogMadeAlike,
+        Self::CopyMended,
     ];
 
     /// Returns the name that reports use.
@@ -132,6 +141,9 @@ impl Rare {
             Self::BucketLeaving => "bucket-leaving",
             Self::SetNumberReused => "set-number-reused",
             Self::ClockAhead => "clock-ahead",
+            Self::LogOfAnotherHome => "log-of-another-home",
+            Self::LogMadeAlike => "log-made-alike",
+            Self::CopyMended => "copy-mended",
         }
     }
 }

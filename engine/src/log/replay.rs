@@ -16,12 +16,11 @@
 //! - a read error: the shard refuses to open too, because nothing may be assumed.
 
 use std::cell::RefCell;
-use std::rc::Rc;
 
 use super::{LogPosition, epoch_of};
-use crate::device::{Device, DeviceError};
+use crate::device::DeviceError;
 use crate::extent::sets::KIND_LOG;
-use crate::extent::{Geometry, SetPlace};
+use crate::extent::{Drives, Geometry, SetCopy, SetPlace};
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{Mutation, RECORD_ALIGNMENT, RecordView};
 use crate::format::{BLOCK_BYTES, FormatDamage};
@@ -53,19 +52,36 @@ pub enum ReplayError {
     Device(#[from] DeviceError),
 }
 
+/// Blocks of the log in which the copies of the homes may differ, and the home whose copy is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uneven {
+    pub set: SetPlace,
+    pub offset: u32,
+    pub length: u32,
+    pub home: usize,
+}
+
 /// Reads the batches of one shard in order.
 pub struct Replay<'a> {
-    pub device: &'a Rc<dyn Device>,
+    pub drives: &'a Drives,
     pub pool: &'a Pool,
     pub geometry: &'a Geometry,
     pub shard: u16,
     /// The position at which the next batch is expected.
     pub position: LogPosition,
+    /// The home whose copy is read, by its place among the drives.
+    pub home: usize,
+    /// What one home's copy had and another's had not, or may not have.
+    pub uneven: Vec<Uneven>,
     /// If it is set, the replay continues behind damage and lists the damage here. If not, damage
     /// ends the replay.
     pub salvage: Option<&'a RefCell<Vec<ReplayError>>>,
     /// The position of the last batch.
     pub last: LogPosition,
+    /// Bytes of the last batch, or 0 when none was replayed where it belongs.
+    pub last_bytes: u32,
+    /// The home that it was read from.
+    pub last_home: usize,
     /// The replay continued from the copy of a batch that is itself damaged or torn.
     pub by_copy: bool,
     /// The superblock says that the log reaches at least to the life of this epoch.
@@ -86,7 +102,7 @@ impl Replay<'_> {
         &mut self,
         mut apply: impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
     ) -> Result<(), ReplayError> {
-        let mut ended_at = None;
+        let (mut ended_at, mut trial) = (None, Trial::default());
         loop {
             let room = self.geometry.extent_bytes - self.position.offset;
             if room < BLOCK_BYTES as u32 {
@@ -100,38 +116,85 @@ impl Replay<'_> {
                     false => return Ok(()),
                 }
             }
-            let window = (room as usize).min(BATCH_BYTES_MAX);
-            let buffer = self.read_at(self.position.set.extent, self.position.offset, window).await?;
-            match self.window(&buffer[..window], &mut apply)? {
+            let (window, before) = ((room as usize).min(BATCH_BYTES_MAX), self.position);
+            let outcome = match self.read_at(before.set, before.offset, window).await {
+                Ok(buffer) => self.window(&buffer[..window], &mut apply)?,
+                Err(error) => Outcome::Unread(error),
+            };
+            if self.position != before {
+                self.note_progress(before, &std::mem::take(&mut trial));
+            }
+            match outcome {
                 Outcome::More => {}
                 // A drive that returned another block once would make acknowledged batches look
                 // like the end, so the end is read twice.
-                Outcome::End(_) if ended_at.replace(self.position) != Some(self.position) => {}
+                Outcome::End(_)
+                    if ended_at.replace((self.home, self.position)) != Some((self.home, self.position)) => {}
                 Outcome::End(_) if self.geometry.planted.is(Bug::LoseTail) => {
                     self.position = self.last;
                     return Ok(());
                 }
-                Outcome::End(damage) => {
-                    drop(buffer);
-                    if self.follow_copy(&mut apply).await? {
-                        reached(Rare::BeginningCopied);
+                ended => {
+                    trial.add(self.home, ended);
+                    self.home = (self.home + 1) % self.drives.count();
+                    if self.home != 0 {
+                        // Another home may have what this one has not.
                         continue;
                     }
-                    let torn = damage == FormatDamage::Checksum;
-                    let Err(error) = self.judge_end(damage).await else {
-                        if torn {
-                            reached(Rare::TornTail);
-                        }
-                        return Ok(());
-                    };
-                    reached(Rare::DamageRefused);
-                    self.tolerate(error)?;
-                    if !self.pass_damage(&mut apply).await? {
+                    let tried = std::mem::take(&mut trial);
+                    if !self.go_on_behind(tried, &mut apply).await? {
                         return Ok(());
                     }
                 }
             }
         }
+    }
+
+    /// Notes that batches were applied from `before` on. What other homes have not is to be made alike, and
+    /// the first home is asked again for what follows.
+    fn note_progress(&mut self, before: LogPosition, tried: &Trial) {
+        if tried.is_empty() {
+            return;
+        }
+        reached(Rare::LogOfAnotherHome);
+        let length = self.last.offset + self.last_bytes - before.offset;
+        self.uneven.push(Uneven { set: before.set, offset: before.offset, length, home: self.home });
+        self.home = 0;
+    }
+
+    /// Decides what it means that no home has a batch at the position. Returns false at the log's end.
+    async fn go_on_behind(
+        &mut self,
+        tried: Trial,
+        apply: &mut impl FnMut(Mutation, RecordPlace) -> Result<(), FormatDamage>,
+    ) -> Result<bool, ReplayError> {
+        let Some(damage) = tried.damage else {
+            return Err(tried.unread.unwrap_or_else(|| self.damaged(FormatDamage::Short)));
+        };
+        for home in tried.read.iter().copied() {
+            self.home = home;
+            let followed = self.follow_copy(apply).await;
+            self.home = 0;
+            if followed? {
+                reached(Rare::BeginningCopied);
+                return Ok(true);
+            }
+        }
+        let torn = damage == FormatDamage::Checksum;
+        let Err(error) = self.judge_end(damage, &tried.read).await else {
+            if torn {
+                reached(Rare::TornTail);
+            }
+            if self.last_bytes > 0 {
+                // It may have been on its way to some of the homes.
+                let LogPosition { set, offset, .. } = self.last;
+                self.uneven.push(Uneven { set, offset, length: self.last_bytes, home: self.last_home });
+            }
+            return Ok(false);
+        };
+        reached(Rare::DamageRefused);
+        self.tolerate(error)?;
+        self.pass_damage(apply).await
     }
 
     /// Applies the complete batches of a window that starts at the position.
@@ -169,7 +232,7 @@ impl Replay<'_> {
     /// Moves the position behind a batch and returns the previous position.
     fn pass(&mut self, header: &BatchHeaderOnDisk) -> LogPosition {
         let before = self.position;
-        self.last = before;
+        (self.last, self.last_bytes, self.last_home) = (before, header.padded_bytes() as u32, self.home);
         self.position.offset += header.padded_bytes() as u32;
         self.position.sequence += 1;
         self.position.previous_crc = header.crc.get();
@@ -196,7 +259,7 @@ impl Replay<'_> {
         if self.position.offset >= last_block {
             return Ok(None);
         }
-        let block = self.read_at(self.position.set.extent, last_block, BLOCK_BYTES).await?;
+        let block = self.read_at(self.position.set, last_block, BLOCK_BYTES).await?;
         let header = BatchHeaderOnDisk::parse(&block[..BLOCK_BYTES]).ok();
         Ok(header.map(|header| (block, header)))
     }
@@ -215,7 +278,12 @@ impl Replay<'_> {
             |mutation, place| apply(mutation, RecordPlace { offset: before.offset, length: 0, ..place });
         let moved_on = self.records(&header, &block[..header.length.get() as usize], before, &mut apply)?;
         match moved_on {
-            true => self.by_copy = true,
+            true => {
+                self.by_copy = true;
+                self.last_bytes = 0;
+                let (offset, length) = (self.geometry.last_block(), BLOCK_BYTES as u32);
+                self.uneven.push(Uneven { set: before.set, offset, length, home: self.home });
+            }
             false => self.position = before,
         }
         Ok(moved_on)
@@ -252,7 +320,7 @@ impl Replay<'_> {
     ) -> Result<bool, ReplayError> {
         let mut at = HEADER_BYTES;
         for _ in 0..header.records.get() {
-            let extent = before.set.extent;
+            let extent = before.set.extent();
             let refused = |damage| ReplayError::Record { sequence: before.sequence, extent, damage };
             let record = batch.get(at..).unwrap_or_default();
             let view = RecordView::parse(record, header.record_mark(at)).map_err(refused)?;
@@ -285,20 +353,37 @@ impl Replay<'_> {
     /// Returns [`FormatDamage::Field`] when there can be no such set.
     pub(super) fn note_set(&mut self, mutation: &Mutation) -> Result<(), FormatDamage> {
         if let Mutation::SetPut(set) = mutation {
-            let (place, kind) = self.geometry.set_of(set)?;
+            let (place, kind) = self.drives.set_of(set)?;
             self.said = (kind == KIND_LOG).then_some(place).or(self.said);
         }
         Ok(())
     }
 
-    /// Decides whether the log ends with a torn tail or with damage. It searches the rest of the
-    /// extent for a batch that knew the missing one as durable.
-    async fn judge_end(&mut self, damage: FormatDamage) -> Result<(), ReplayError> {
-        let mut offset = self.position.offset;
+    /// Decides whether the log ends with a torn tail or with damage, by the copies of the homes that could
+    /// be read.
+    async fn judge_end(&mut self, damage: FormatDamage, homes: &[usize]) -> Result<(), ReplayError> {
+        for home in homes.iter().copied() {
+            self.home = home;
+            let judged = self.judge_rest(damage).await;
+            self.home = 0;
+            judged?;
+        }
+        if epoch_of(self.position.log_number) < self.log_epoch {
+            return Err(self.damaged(damage));
+        }
+        for home in homes.iter().copied() {
+            self.judge_other_extents(damage, home).await?;
+        }
+        Ok(())
+    }
+
+    /// Searches the rest of the extent for a batch that knew the missing one as durable.
+    async fn judge_rest(&mut self, damage: FormatDamage) -> Result<(), ReplayError> {
+        let (mut offset, set) = (self.position.offset, self.position.set);
         let end = self.geometry.extent_bytes - self.geometry.extent_bytes % BLOCK_BYTES as u32;
         while offset < end {
             let window = ((end - offset) as usize).min(BATCH_BYTES_MAX);
-            let buffer = self.read_at(self.position.set.extent, offset, window).await?;
+            let buffer = self.read_at(set, offset, window).await?;
             let mut crossing = Vec::new();
             for at in (0..window).step_by(BLOCK_BYTES) {
                 let place = offset + at as u32;
@@ -313,17 +398,14 @@ impl Replay<'_> {
             drop(buffer);
             for start in crossing {
                 let length = window.min((end - start) as usize);
-                let batch = self.read_at(self.position.set.extent, start, length).await?;
+                let batch = self.read_at(set, start, length).await?;
                 if BatchHeaderOnDisk::parse(&batch).is_ok_and(|header| self.convicts(&header, start)) {
                     return Err(self.damaged(damage));
                 }
             }
             offset += window as u32;
         }
-        if epoch_of(self.position.log_number) < self.log_epoch {
-            return Err(self.damaged(damage));
-        }
-        self.judge_other_extents(damage).await
+        Ok(())
     }
 
     /// Decides the same when the missing batch may be the one that named the next set. The log may
@@ -331,16 +413,17 @@ impl Replay<'_> {
     /// is known from the superblock.) Nobody knows to which set such an extent belongs. But log
     /// extent numbers only grow, so a batch of this shard with a greater one came later, wherever it
     /// is found: its mark proves the set, birth and offset that it names.
-    async fn judge_other_extents(&mut self, damage: FormatDamage) -> Result<(), ReplayError> {
+    async fn judge_other_extents(&mut self, damage: FormatDamage, home: usize) -> Result<(), ReplayError> {
         let room = self.geometry.extent_bytes as usize - BLOCK_BYTES - self.position.offset as usize;
         if room >= BATCH_BYTES_MAX {
             // Every batch would still have fitted into this extent.
             return Ok(());
         }
-        let others: Vec<u32> =
-            (0..self.geometry.extents).filter(|extent| *extent != self.position.set.extent).collect();
+        let geometry = &self.drives.get(home).geometry;
+        let own = self.position.set.members.on(geometry.drive);
+        let others: Vec<u32> = (0..geometry.extents).filter(|extent| Some(*extent) != own).collect();
         for group in others.chunks(HEADS_AT_ONCE) {
-            let reads = group.iter().map(|&extent| self.head_convicts(extent));
+            let reads = group.iter().map(|&extent| self.head_convicts(home, extent));
             for convicts in futures_util::future::join_all(reads).await {
                 if convicts? {
                     return Err(self.damaged(damage));
@@ -350,27 +433,41 @@ impl Replay<'_> {
         Ok(())
     }
 
-    async fn head_convicts(&self, extent: u32) -> Result<bool, ReplayError> {
+    async fn head_convicts(&self, home: usize, extent: u32) -> Result<bool, ReplayError> {
         let later = |header: &BatchHeaderOnDisk| {
             self.is_ours(header)
                 && header.log_number.get() > self.position.log_number
                 && header.sequence.get() > self.position.sequence
                 && header.durable_sequence.get() >= self.position.sequence
         };
-        let head = self.read_at(extent, 0, BLOCK_BYTES).await?;
+        let head = self.read_extent(home, extent, 0, BLOCK_BYTES).await?;
         let Some(header) = BatchHeaderOnDisk::peek(&head).filter(later) else { return Ok(false) };
         drop(head);
-        let batch = self.read_at(extent, 0, header.padded_bytes()).await?;
+        let batch = self.read_extent(home, extent, 0, header.padded_bytes()).await?;
         Ok(BatchHeaderOnDisk::parse(&batch).is_ok_and(|header| later(&header)))
     }
 
+    /// Reads bytes of the copy of a set on the home that is read.
     pub(super) async fn read_at(
         &self,
+        set: SetPlace,
+        offset: u32,
+        length: usize,
+    ) -> Result<Buffer, ReplayError> {
+        let copy = self.drives.copy(set, self.home);
+        Ok(self.drives.read_copy(self.pool, copy, offset, length).await?)
+    }
+
+    /// Reads bytes of an extent of a home, whatever set it belongs to.
+    pub(super) async fn read_extent(
+        &self,
+        home: usize,
         extent: u32,
         offset: u32,
         length: usize,
     ) -> Result<Buffer, ReplayError> {
-        Ok(self.geometry.read(self.device, self.pool, (extent, offset), length).await?)
+        let copy = SetCopy { at: home, drive: self.drives.get(home), extent };
+        Ok(self.drives.read_copy(self.pool, copy, offset, length).await?)
     }
 
     /// Returns whether the batch that was found at `offset` of the extent knew the missing one as
@@ -391,8 +488,8 @@ impl Replay<'_> {
     }
 
     fn damaged(&self, damage: FormatDamage) -> ReplayError {
-        let LogPosition { sequence, set: SetPlace { extent, .. }, offset, .. } = self.position;
-        ReplayError::Damaged { sequence, extent, offset, damage }
+        let LogPosition { sequence, set, offset, .. } = self.position;
+        ReplayError::Damaged { sequence, extent: set.extent(), offset, damage }
     }
 }
 
@@ -401,4 +498,34 @@ enum Outcome {
     More,
     /// No batch continues the log.
     End(FormatDamage),
+    /// The copy can not be read.
+    Unread(ReplayError),
+}
+
+/// The homes that were asked for the batch at the position, and have none.
+#[derive(Default)]
+struct Trial {
+    /// Those that could be read.
+    read: Vec<usize>,
+    /// What the first of them has in its place.
+    damage: Option<FormatDamage>,
+    /// Why one could not be read.
+    unread: Option<ReplayError>,
+}
+
+impl Trial {
+    fn is_empty(&self) -> bool {
+        self.read.is_empty() && self.unread.is_none()
+    }
+
+    fn add(&mut self, home: usize, outcome: Outcome) {
+        match outcome {
+            Outcome::More => {}
+            Outcome::End(damage) => {
+                self.read.push(home);
+                self.damage.get_or_insert(damage);
+            }
+            Outcome::Unread(error) => drop(self.unread.get_or_insert(error)),
+        }
+    }
 }

@@ -12,8 +12,8 @@ use zerocopy::FromBytes;
 
 use super::replay::{HEADS_AT_ONCE, Replay, ReplayError};
 use super::{LogPosition, RecordPlace};
-use crate::extent::SetPlace;
 use crate::extent::sets::KIND_LOG;
+use crate::extent::{Members, SetPlace};
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use crate::format::record::{
     ENVELOPE_BYTES, LogExtentV1, Mutation, RECORD_ALIGNMENT, RecordEnvelopeOnDisk, RecordView,
@@ -60,16 +60,16 @@ impl Replay<'_> {
         let Some((set, offset, header)) = found else { return Ok(false) };
         let (from, to) = (self.position.sequence, header.sequence.get());
         if to > from {
-            self.report(ReplayError::LostBatches { from, to, extent: self.position.set.extent });
+            self.report(ReplayError::LostBatches { from, to, extent: self.position.set.extent() });
         }
         if set != self.position.set {
             // This is what the lost batch said.
             let where_it_is = Mutation::SetPut(set.to_disk(KIND_LOG));
             let log_number = header.log_number.get();
             let goes_on = Mutation::LogExtent(LogExtentV1 { extent: set.set, log_number });
-            let LogPosition { set: SetPlace { set: extent, .. }, offset, sequence, .. } = self.position;
-            let place = RecordPlace { extent, offset, length: 0, sequence, moved: false };
-            let extent = self.position.set.extent;
+            let LogPosition { set: old, offset, sequence, .. } = self.position;
+            let place = RecordPlace { extent: old.set, offset, length: 0, sequence, moved: false };
+            let extent = old.extent();
             let refused = |damage| ReplayError::Record { sequence, extent, damage };
             apply(where_it_is, place).map_err(refused)?;
             apply(goes_on, place).map_err(refused)?;
@@ -112,7 +112,7 @@ impl Replay<'_> {
             return Ok(false);
         }
         if to > sequence {
-            self.report(ReplayError::LostBatches { from: sequence, to, extent: set.extent });
+            self.report(ReplayError::LostBatches { from: sequence, to, extent: set.extent() });
         }
         Ok(true)
     }
@@ -135,7 +135,7 @@ impl Replay<'_> {
             return Ok(Passed::Nothing);
         }
         let window = room.min(BATCH_BYTES_MAX);
-        let bytes = self.read_at(before.set.extent, before.offset, window).await?;
+        let bytes = self.read_at(before.set, before.offset, window).await?;
         let own = |header: &BatchHeaderOnDisk| {
             let end = header.offset.get().checked_add(header.length.get());
             self.expects(header) && end.is_some()
@@ -147,7 +147,7 @@ impl Replay<'_> {
             return Ok(Passed::Nothing);
         };
         let mut passed = Passed::On;
-        let (sequence, extent) = (before.sequence, before.set.extent);
+        let (sequence, extent) = (before.sequence, before.set.extent());
         let refused = |damage| ReplayError::Record { sequence, extent, damage };
         self.position.offset += header.padded_bytes() as u32;
         self.position.sequence += 1;
@@ -171,7 +171,7 @@ impl Replay<'_> {
                 // The set that it named is found by its log extent number.
                 Salvaged::Lost { names_next: true, .. } => passed = Passed::NextUnnamed,
                 Salvaged::Lost { offset, object, .. } => {
-                    self.report(ReplayError::LostRecord { extent: before.set.extent, offset, object });
+                    self.report(ReplayError::LostRecord { extent: before.set.extent(), offset, object });
                 }
             }
         }
@@ -188,7 +188,7 @@ impl Replay<'_> {
         let mut offset = self.position.offset + BLOCK_BYTES as u32;
         while offset < self.geometry.extent_bytes {
             let window = ((self.geometry.extent_bytes - offset) as usize).min(BATCH_BYTES_MAX);
-            let bytes = self.read_at(set.extent, offset, window).await?;
+            let bytes = self.read_at(set, offset, window).await?;
             for at in (0..window).step_by(BLOCK_BYTES) {
                 let later = |header: &BatchHeaderOnDisk| {
                     let own = header.is_at(set.identity(), offset + at as u32);
@@ -196,7 +196,8 @@ impl Replay<'_> {
                 };
                 let place = offset + at as u32;
                 if BatchHeaderOnDisk::peek(&bytes[at..]).is_some_and(|header| later(&header))
-                    && let Some(header) = self.whole_batch(set.extent, place).await?.filter(later)
+                    && let Some(header) =
+                        self.whole_batch(self.drives.copy(set, self.home).extent, place).await?.filter(later)
                 {
                     return Ok(Some((set, place, header)));
                 }
@@ -210,9 +211,10 @@ impl Replay<'_> {
     /// greater log extent number. Its header says which set it is.
     async fn next_set(&self) -> Result<Option<(SetPlace, u32, BatchHeaderOnDisk)>, ReplayError> {
         let mut heads = Vec::new();
-        let extents: Vec<u32> = (0..self.geometry.extents).collect();
+        let home = &self.drives.get(self.home).geometry;
+        let extents: Vec<u32> = (0..home.extents).collect();
         for group in extents.chunks(HEADS_AT_ONCE) {
-            let reads = group.iter().map(|&extent| self.read_at(extent, 0, BLOCK_BYTES));
+            let reads = group.iter().map(|&extent| self.read_extent(self.home, extent, 0, BLOCK_BYTES));
             for (&extent, head) in group.iter().zip(futures_util::future::join_all(reads).await) {
                 let later = |header: &BatchHeaderOnDisk| {
                     let first = header.offset.get() == 0;
@@ -233,8 +235,8 @@ impl Replay<'_> {
             };
             if let Some(header) = header.filter(same) {
                 let (set, birth) = (header.set.get(), header.birth.get());
-                let drive = self.geometry.drive;
-                return Ok(Some((SetPlace { set, birth, drive, extent }, 0, header)));
+                let members = Members::one(home.drive, extent);
+                return Ok(Some((SetPlace { set, birth, members }, 0, header)));
             }
         }
         Ok(None)
@@ -242,7 +244,7 @@ impl Replay<'_> {
 
     async fn whole_batch(&self, extent: u32, offset: u32) -> Result<Option<BatchHeaderOnDisk>, ReplayError> {
         let window = ((self.geometry.extent_bytes - offset) as usize).min(BATCH_BYTES_MAX);
-        let bytes = self.read_at(extent, offset, window).await?;
+        let bytes = self.read_extent(self.home, extent, offset, window).await?;
         Ok(BatchHeaderOnDisk::parse(&bytes[..window]).ok())
     }
 }

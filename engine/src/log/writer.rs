@@ -17,13 +17,12 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::{LogPosition, RecordPlace, first_log_number};
-use crate::device::flush::FlushGroup;
-use crate::device::{Device, DeviceError, Durability};
+use crate::device::DeviceError;
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::Class;
 use crate::extent::sets::{KIND_LOG, TakenSet};
-use crate::extent::{Geometry, LogSet, SetPlace};
+use crate::extent::{Geometry, LogSet, SetPlace, SetWriter};
 use crate::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES, MAGIC, VERSION};
 use crate::format::record::{EncodedRecord, FLAG_PLACE, LogExtentV1, Mutation, RECORD_ALIGNMENT};
 use crate::format::{BLOCK_BYTES, Le16, Le32, Le64, blocks_up};
@@ -129,8 +128,7 @@ pub struct LogCounters {
 pub struct LogParts {
     pub shard: u16,
     pub geometry: Geometry,
-    pub device: Rc<dyn Device>,
-    pub flush: Rc<FlushGroup>,
+    pub writer: SetWriter,
     pub pool: Pool,
     pub environment: Rc<dyn Environment>,
 }
@@ -480,19 +478,10 @@ impl<C> Log<C> {
         length: usize,
         buffer: Buffer,
     ) -> std::result::Result<(), DeviceError> {
-        let LogParts { geometry, device, flush, .. } = &self.parts;
-        let offset = geometry.byte_of(position.set, position.offset);
-        // A synchronous write alone is one round trip. While others flush anyway, joining them is
-        // cheaper for all.
-        let together = flush.busy();
-        let durability = if together { Durability::Deferred } else { Durability::Immediate };
-        device.write(offset, length, buffer, durability).await.0?;
-        if together {
-            flush.flush().await?;
-        }
+        let alone = self.parts.writer.write_durably((position.set, position.offset), length, buffer).await?;
         self.count(|counters| {
             counters.batches += 1;
-            counters.synchronous_writes += u64::from(!together);
+            counters.synchronous_writes += u64::from(alone);
             counters.bytes += length as u64;
         });
         Ok(())

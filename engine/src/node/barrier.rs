@@ -9,8 +9,12 @@ use crate::sync::signal::Signal;
 /// The points of the barrier, in their order. Each is reached once in the node's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// Every drive has promised the epoch.
+    Promised,
     /// Every shard is recovered.
     Open,
+    /// Every drive has the view of this life.
+    Viewed,
     /// Every core knows the buckets.
     Ready,
     /// Every core is being closed, and accepts no new write.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::barrier::Phase;
 use super::error::OpenError;
 use super::layout::SYSTEM_SHARD;
-use super::open_shard::open_shard;
+use super::open_shard::{begin_writing, open_shard};
 use super::read::{ObjectReader, Opened};
 use super::report::{Counters, SpaceReport};
 use super::scrub::{self, ScrubOptions};
@@ -18,6 +18,7 @@ use super::write::{ObjectWriter, Target, write_table};
 use crate::device::file::OpenDrive;
 use crate::error::{EngineError, Result};
 use crate::format::parts::PARTS_IN_RECORD_MAX;
+use crate::hook::Bug;
 use crate::index::{ListMerge, ListRequest, Listable};
 use crate::ring::driver::Driver;
 use crate::shard::{CompleteCommit, ShardReply, ShardRequest, versioning_value};
@@ -82,6 +83,10 @@ impl Core {
         if !all {
             return Err(OpenError::Elsewhere);
         }
+        if self.state.layout.is_redundant() {
+            self.enter_view().await?;
+        }
+        begin_writing(&self.state);
         let owner = self.state.layout.core_of(SYSTEM_SHARD);
         let last = self.state.shards.borrow().values().map(|shard| shard.last_bucket()).max().unwrap_or(0);
         let tell_and_ask = move |core: Rc<CoreState>| async move {
@@ -101,12 +106,57 @@ impl Core {
         if ready { Ok(()) } else { Err(OpenError::Elsewhere) }
     }
 
+    /// Writes the view of this life to this core's drives, and waits until every drive has it. Nothing was
+    /// written before but what makes the homes of a shard alike.
+    async fn enter_view(&self) -> std::result::Result<(), OpenError> {
+        let start = &self.state.layout.start;
+        let mut entered = Ok(());
+        for (drive, allocator) in self.state.own_allocators() {
+            let written = allocator.enter_view(start.view, start.bases).await;
+            entered = entered.and(written.map_err(|error| OpenError::Device { drive, error }));
+        }
+        let all = self.pass(Phase::Viewed, entered.is_ok()).await;
+        entered?;
+        if !all {
+            return Err(OpenError::Elsewhere);
+        }
+        self.state.own_allocators().iter().for_each(|(_, allocator)| allocator.use_view());
+        Ok(())
+    }
+
     async fn open_shards(&self) -> std::result::Result<(), OpenError> {
+        let begun = self.begin_epoch().await;
+        if self.state.layout.is_redundant() {
+            // Nothing is made alike before every drive has promised: a drive that had not could come back
+            // with a start of its own.
+            let all = self.pass(Phase::Promised, begun.is_ok()).await;
+            begun?;
+            if !all {
+                return Err(OpenError::Elsewhere);
+            }
+        } else {
+            begun?;
+        }
         let state = &self.state;
-        let allocators: Vec<_> =
-            state.allocators.borrow().iter().map(|(drive, allocator)| (*drive, allocator.clone())).collect();
-        for (drive, allocator) in allocators {
-            if let Err(error) = allocator.begin_epoch(state.layout.epoch).await {
+        let shards: Vec<u16> = state.layout.shards_of_core(state.index).collect();
+        let openings = shards.into_iter().map(|shard| open_shard(state, shard));
+        futures_util::future::join_all(openings)
+            .await
+            .into_iter()
+            .collect::<std::result::Result<(), OpenError>>()
+    }
+
+    /// Begins the life on this core's drives.
+    async fn begin_epoch(&self) -> std::result::Result<(), OpenError> {
+        let state = &self.state;
+        for (drive, allocator) in state.own_allocators() {
+            let without_promise = state.layout.geometry_of(drive).planted.is(Bug::StartWithoutPromise);
+            let begun = match state.layout.is_redundant() {
+                true if without_promise => allocator.promise(state.layout.epoch - 1).await,
+                true => allocator.promise(state.layout.epoch).await,
+                false => allocator.begin_epoch(state.layout.epoch).await,
+            };
+            if let Err(error) = begun {
                 // None of this core's shards will claim extents, on whatever drive. Shards of other
                 // cores may wait for that.
                 for drive in 0..state.layout.drives() {
@@ -116,12 +166,7 @@ impl Core {
                 return Err(OpenError::Device { drive, error });
             }
         }
-        let shards: Vec<u16> = state.layout.shards_of_core(state.index).collect();
-        let openings = shards.into_iter().map(|shard| open_shard(state, shard));
-        futures_util::future::join_all(openings)
-            .await
-            .into_iter()
-            .collect::<std::result::Result<(), OpenError>>()
+        Ok(())
     }
 
     /// Starts the scrub of this core's shards, which runs while the node is open. Called again, it gives
@@ -212,6 +257,7 @@ impl Core {
             report.dead_bytes += space.dead_bytes;
             report.reserved_bytes += space.reserved_bytes;
             report.free_bytes += space.free_bytes;
+            report.copies_bytes += space.copies_bytes;
             // A shard's own free bytes are those between its slices.
             report.gap_bytes += space.free_bytes;
             report.objects += space.objects;

@@ -28,6 +28,19 @@ pub enum OpenError {
          (from 0, in the order of the format)"
     )]
     Missing { expected: u16, given: usize, missing: Vec<u16> },
+    #[error(
+        "the set has {expected} drives, {given} of them were given; missing: number {missing:?} (from 0, in the order \
+         of the format). A drive that is missing may know of changes that those that are here do not. Give it, or say \
+         that it is gone for good: {words}"
+    )]
+    TooFew { expected: u16, given: usize, missing: Vec<u16>, words: String },
+    #[error("{path} is given, and said to be gone by --without-drive; do one of both")]
+    GivenAndGone { path: PathBuf },
+    #[error(
+        "no drive of the set has the UUID {uuid}, which --without-drive says is gone; \
+         `ringbolt inspect` shows those that there are"
+    )]
+    Unknown { uuid: String },
     #[error("{path} is given twice")]
     Twice { path: PathBuf },
     #[error(

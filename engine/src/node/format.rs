@@ -41,6 +41,9 @@ pub struct FormatOptions {
     /// Shards of the whole node. With 0, there are two for each core of this machine, or fewer on a
     /// small drive.
     pub shards: u16,
+    /// How many drives of the set may be lost: each byte has a copy on so many more drives. With `None`, as
+    /// many as [`default_failures_max`] says.
+    pub failures_max: Option<u8>,
     /// Set to overwrite what is on the drive.
     pub force: bool,
     /// Random numbers, from which the identities and the hash key are made.
@@ -55,6 +58,8 @@ pub struct FormatReport {
     pub extent_bytes: u64,
     pub extents: u32,
     pub shards: u16,
+    /// How many drives of the set may be lost.
+    pub failures_max: u8,
     pub drive_uuid: String,
 }
 
@@ -89,6 +94,13 @@ pub enum FormatError {
     Twice { path: PathBuf },
     #[error("{given} drives were given; a set has at most {VIEW_DRIVES}")]
     TooManyDrives { given: usize },
+    #[error(
+        "{copies} copies of everything need {copies} drives or more, {given} were given; give more --drive, or fewer \
+         copies with --redundancy"
+    )]
+    TooFewDrives { given: usize, copies: u8 },
+    #[error("{copies} copies of everything were asked; the most is {HOMES}")]
+    TooManyCopies { copies: u8 },
 }
 
 /// Formats the drives of one node; several drives form a set. `progress` gets the bytes done and
@@ -110,16 +122,25 @@ pub fn format_drive(
     if paths.len() > VIEW_DRIVES {
         return Err(FormatError::TooManyDrives { given: paths.len() });
     }
+    let failures_max = options.failures_max.unwrap_or_else(|| default_failures_max(paths.len()));
+    let copies = failures_max.saturating_add(1);
+    if usize::from(copies) > HOMES {
+        return Err(FormatError::TooManyCopies { copies });
+    }
+    if usize::from(copies) > paths.len() {
+        return Err(FormatError::TooFewDrives { given: paths.len(), copies });
+    }
     let drives = paths.iter().map(|path| prepare(path, options)).collect::<Result<Vec<_>, _>>()?;
     let smallest = drives.iter().map(|drive| drive.size_bytes).min().unwrap_or(0);
-    let shards = choose_shards(options.shards, smallest, drives.len() as u64)?;
+    let shards = choose_shards(options.shards, smallest, (drives.len() as u64, u64::from(copies)))?;
     let mut reports = Vec::new();
     for (index, drive) in drives.iter().enumerate() {
         let now =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
-        let place = Place { number: index as u16, drives: drives.len() as u16, shards };
-        let superblock =
-            superblock((drive.size_bytes, extent_bytes(drive.size_bytes)), place, options.seed, now);
+        let place = Place { number: index as u16, drives: drives.len() as u16, shards, failures_max };
+        // The members of a set have one size, so that extents of drives with copies on each other do.
+        let measure = if failures_max == 0 { drive.size_bytes } else { smallest };
+        let superblock = superblock((drive.size_bytes, extent_bytes(measure)), place, options.seed, now);
         if drive.is_block_device {
             // Old batches and headers on the device carry the identity of another format, so only
             // the head must be cleared.
@@ -175,9 +196,15 @@ pub(crate) fn extent_bytes(size_bytes: u64) -> u64 {
     SLOT_BYTES * (size_bytes / EXTENTS_WANTED / SLOT_BYTES).clamp(1, SLOTS_MAX)
 }
 
-fn choose_shards(asked: u16, size_bytes: u64, drives: u64) -> Result<u16, FormatError> {
+/// Returns how many drives a set of `drives` may lose unless it is formatted otherwise: one, if there is
+/// another one.
+pub fn default_failures_max(drives: usize) -> u8 {
+    u8::from(drives > 1)
+}
+
+fn choose_shards(asked: u16, size_bytes: u64, (drives, copies): (u64, u64)) -> Result<u16, FormatError> {
     let extents = (size_bytes - EXTENTS_START) / extent_bytes(size_bytes);
-    let most = shards_max(extents, drives);
+    let most = shards_max(extents, drives, copies);
     if asked == 0 {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         return Ok(default_shards(cores, drives, most) as u16);
@@ -188,9 +215,14 @@ fn choose_shards(asked: u16, size_bytes: u64, drives: u64) -> Result<u16, Format
     Ok(asked)
 }
 
-/// Returns the number of shards that `drives` drives of `extents` extents have room for.
-pub(crate) fn shards_max(extents: u64, drives: u64) -> u64 {
-    ((extents / EXTENTS_PER_SHARD).min(ROOTS as u64) * drives).min(SHARDS_MAX as u64)
+/// Returns the number of shards that `drives` drives of `extents` extents have room for, each with
+/// `copies` homes.
+pub(crate) fn shards_max(extents: u64, drives: u64, copies: u64) -> u64 {
+    let most_on_drive = (extents / EXTENTS_PER_SHARD).min(ROOTS as u64);
+    // The drives take turns, so that in the last round some may have a shard more than others.
+    let busiest = |shards: u64| shards / drives * copies + (shards % drives).min(copies);
+    let most = (most_on_drive * drives / copies).min(SHARDS_MAX as u64);
+    (0..=most).rev().find(|shards| busiest(*shards) <= most_on_drive).unwrap_or(0)
 }
 
 /// Returns two shards for each core, but at least one for each drive and at most `most`.
@@ -207,6 +239,8 @@ pub(crate) struct Place {
     pub drives: u16,
     /// Number of shards of the whole node.
     pub shards: u16,
+    /// How many drives may be lost.
+    pub failures_max: u8,
 }
 
 /// The identities that a format makes from its seed.
@@ -241,7 +275,7 @@ pub(crate) fn superblock(
     seed: [u64; 4],
     now_ms: u64,
 ) -> SuperblockOnDisk {
-    let Place { number, drives, shards } = place;
+    let Place { number, drives, shards, failures_max } = place;
     let mut identities = Identities { state: seed[0] };
     let (node, set) = (identities.uuid(seed[1]), identities.uuid(seed[2]));
     // Each drive names the others from the start, so each derives the identities of all.
@@ -263,9 +297,9 @@ pub(crate) fn superblock(
     block.slice_bytes = Le32::new(SLICE_BYTES as u32);
     block.unit_bytes = Le32::new(UNIT_BYTES as u32);
     (block.drive_number, block.shards) = (Le16::new(number), Le16::new(shards));
-    (block.data_members, block.parity_members) = (1, 0);
-    block.view = first_view(&drive_uuids, shards);
-    let own = (0..shards).filter(|shard| block.view.home_of(*shard) == Some(number));
+    (block.data_members, block.parity_members) = (1, failures_max);
+    block.view = first_view(&drive_uuids, shards, usize::from(failures_max) + 1);
+    let own = (0..shards).filter(|shard| block.view.home_numbers(*shard).any(|home| home == number));
     let own: Vec<u16> = own.collect();
     for (slot, (extent, shard)) in block.roots.iter_mut().zip(own.into_iter().enumerate()) {
         *slot = ShardRootOnDisk {
@@ -281,8 +315,8 @@ pub(crate) fn superblock(
     block
 }
 
-/// Returns the view of a set that is formatted: each shard has one home, and the drives take turns.
-fn first_view(drive_uuids: &[[u8; 16]], shards: u16) -> ViewOnDisk {
+/// Returns the view of a set that is formatted: the drives take turns in being the homes of a shard.
+fn first_view(drive_uuids: &[[u8; 16]], shards: u16, copies: usize) -> ViewOnDisk {
     let mut view = ViewOnDisk::new_zeroed();
     view.counter = Le32::new(1);
     for (number, (slot, uuid)) in view.drives.iter_mut().zip(drive_uuids).enumerate() {
@@ -292,7 +326,9 @@ fn first_view(drive_uuids: &[[u8; 16]], shards: u16) -> ViewOnDisk {
     for (shard, homes) in view.homes.iter_mut().enumerate() {
         homes.drives = [Le16::new(NO_HOME); HOMES];
         if shard < usize::from(shards) {
-            homes.drives[0] = Le16::new((shard % drive_uuids.len()) as u16);
+            for (turn, home) in homes.drives[..copies].iter_mut().enumerate() {
+                *home = Le16::new(((shard + turn) % drive_uuids.len()) as u16);
+            }
         }
     }
     view
@@ -305,6 +341,7 @@ fn report(path: &Path, block: &SuperblockOnDisk) -> FormatReport {
         extent_bytes: block.extent_bytes.get(),
         extents: block.extents.get(),
         shards: block.shards.get(),
+        failures_max: block.parity_members,
         drive_uuid: uuid_text(&block.drive_uuid),
     }
 }
@@ -313,6 +350,16 @@ fn report(path: &Path, block: &SuperblockOnDisk) -> FormatReport {
 pub fn uuid_text(uuid: &[u8; 16]) -> String {
     let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// Returns the UUID that a text says, in its usual form, or `None` when it says none.
+pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    let hex: String = text.chars().filter(|digit| *digit != '-').collect();
+    let mut uuid = [0; 16];
+    for (at, byte) in uuid.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    (uuid_text(&uuid) == text.to_ascii_lowercase()).then_some(uuid)
 }
 
 /// Reads the superblock copies and returns the superblock that is in force.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use super::opening::Opening;
 use crate::device::latch::Latch;
 use crate::extent::Geometry;
-use crate::format::superblock::SuperblockOnDisk;
+use crate::format::superblock::{DRIVE_IN, DRIVE_OUT, NO_HOME, SuperblockOnDisk, VIEW_BASES, ViewOnDisk};
+use crate::format::{Le16, Le32, Le64};
 use crate::hook::Planted;
 use crate::shard::{CheckpointCut, Settings};
 use crate::types::BucketId;
 use crate::types::rules::DAY_MS;
+use crate::view::bases_of;
 
 /// The shard that keeps the buckets.
 pub(super) const SYSTEM_SHARD: u16 = 0;
@@ -26,8 +28,10 @@ pub struct Layout {
     pub index_bytes_max: usize,
     /// The latch for flushes of all cores, by drive.
     latches: Vec<Arc<Latch>>,
-    /// The home of each shard, by shard: its place in `superblocks`.
-    homes: Vec<u16>,
+    /// The homes of each shard that are present, by shard: their places in `superblocks`.
+    homes: Vec<Vec<u16>>,
+    /// What this start makes of the view that it found.
+    pub(super) start: Box<StartView>,
     /// Geometry and shard settings, by drive.
     geometries: Vec<(Geometry, Settings)>,
     /// How far the opening of the shards is.
@@ -44,21 +48,26 @@ impl Layout {
         usize::from(shard) % self.cores
     }
 
-    /// Returns the place among the node's drives of a shard's home.
-    pub fn drive_of(&self, shard: u16) -> u16 {
-        self.homes[usize::from(shard)]
+    /// Returns the places among the node's drives of a shard's homes that are present.
+    pub fn homes_of(&self, shard: u16) -> &[u16] {
+        &self.homes[usize::from(shard)]
     }
 
-    /// Returns the place among the node's drives of the drive with this number in the view.
-    ///
-    /// # Panics
-    /// Panics when it is not among them.
-    pub fn drive_with(&self, number: u16) -> u16 {
+    /// Returns the place among the node's drives of a shard's first home that is present.
+    pub fn first_home_of(&self, shard: u16) -> u16 {
+        self.homes[usize::from(shard)][0]
+    }
+
+    /// Returns whether sets have copies on several drives.
+    pub fn is_redundant(&self) -> bool {
+        self.superblocks[0].parity_members > 0
+    }
+
+    /// Returns the place among the node's drives of the drive with this number in the view, or `None`
+    /// when it is not present.
+    pub fn place_of(&self, number: u16) -> Option<u16> {
         let mut geometries = self.geometries.iter();
-        match geometries.position(|(geometry, _)| geometry.drive == number) {
-            Some(place) => place as u16,
-            None => panic!("drive {number} is not among the node's"),
-        }
+        geometries.position(|(geometry, _)| geometry.drive == number).map(|place| place as u16)
     }
 
     /// Returns the core that a drive's extent allocator lives on.
@@ -71,7 +80,7 @@ impl Layout {
     }
 
     pub fn shards_of_drive(&self, drive: u16) -> impl Iterator<Item = u16> + '_ {
-        (0..self.shards).filter(move |shard| self.drive_of(*shard) == drive)
+        (0..self.shards).filter(move |shard| self.homes_of(*shard).contains(&drive))
     }
 
     /// Returns the shard of a hash. It uses the low half, because the point table uses the high
@@ -80,17 +89,28 @@ impl Layout {
         (((hash & 0xffff_ffff) * u64::from(self.shards)) >> 32) as u16
     }
 
-    /// Makes the layout of a node with these drives, which must be those of their view.
+    /// Makes the layout of a node with these drives, which must all be in the newest of their views.
     ///
     /// # Panics
-    /// Panics when the home of a shard is not among the drives.
+    /// Panics when no home of a shard is among the drives.
     pub fn new(cores: usize, superblocks: Vec<SuperblockOnDisk>, epoch: u32, index_bytes_max: usize) -> Self {
         let shards = superblocks[0].shards.get();
         let latches = superblocks.iter().map(|_| Arc::new(Latch::new(cores))).collect();
         let homes = homes_of(&superblocks);
         let (geometries, opening) = (Vec::new(), Arc::new(Opening::new(shards)));
-        let mut layout =
-            Self { cores, shards, superblocks, epoch, index_bytes_max, latches, homes, geometries, opening };
+        let start = Box::new(StartView::of(&superblocks, epoch));
+        let mut layout = Self {
+            cores,
+            shards,
+            superblocks,
+            epoch,
+            index_bytes_max,
+            latches,
+            homes,
+            start,
+            geometries,
+            opening,
+        };
         layout.geometries = (0..layout.drives()).map(|drive| layout.geometry(drive)).collect();
         layout
     }
@@ -138,6 +158,22 @@ impl Layout {
         &self.geometries[usize::from(drive)].1
     }
 
+    /// Returns geometry and settings of a shard: those of its first home, but with the size of the smallest,
+    /// which is full first.
+    pub fn of_shard(&self, shard: u16) -> (Geometry, Settings) {
+        let homes = self.homes_of(shard);
+        let (mut geometry, mut settings) = self.geometries[usize::from(homes[0])];
+        for home in homes.iter().map(|home| &self.geometries[usize::from(*home)]) {
+            geometry.extents = geometry.extents.min(home.0.extents);
+            settings.drive_shards = settings.drive_shards.max(home.1.drive_shards);
+            settings.few_extents = settings.few_extents.max(home.1.few_extents);
+            settings.dead_log_bytes_max = settings.dead_log_bytes_max.min(home.1.dead_log_bytes_max);
+            settings.checkpoint_after_bytes =
+                settings.checkpoint_after_bytes.min(home.1.checkpoint_after_bytes);
+        }
+        (geometry, settings)
+    }
+
     fn geometry(&self, drive: u16) -> (Geometry, Settings) {
         let superblock = &self.superblocks[usize::from(drive)];
         let drive_shards = self.shards_of_drive(drive).count().max(1) as u64;
@@ -151,6 +187,7 @@ impl Layout {
             format_id: superblock.format_id(),
             drive_id: superblock.drive_id(),
             drive: superblock.drive_number.get(),
+            copies: superblock.parity_members + 1,
             epoch: self.epoch,
             planted: Planted::default(),
         };
@@ -169,15 +206,59 @@ impl Layout {
     }
 }
 
-/// Returns the home of each shard as a place in `superblocks`, as the newest view of them says.
-fn homes_of(superblocks: &[SuperblockOnDisk]) -> Vec<u16> {
-    let Some(newest) = superblocks.iter().max_by_key(|block| block.view.number()) else { return Vec::new() };
-    let place_of = |shard: u16| {
-        let home = newest.view.home_of(shard);
-        let place = superblocks.iter().position(|block| Some(block.drive_number.get()) == home);
-        place.unwrap_or_else(|| panic!("the home of shard {shard} is not among the drives")) as u16
+/// The view that a start writes, and what it was counted from.
+pub(super) struct StartView {
+    pub view: ViewOnDisk,
+    pub bases: [Le64; VIEW_BASES],
+}
+
+impl StartView {
+    /// Makes the view of the life `epoch`: the newest that was found, without the drives that are absent.
+    fn of(superblocks: &[SuperblockOnDisk], epoch: u32) -> Self {
+        let newest = newest_view(superblocks);
+        let mut view = *newest;
+        (view.epoch, view.counter) = (Le32::new(epoch), Le32::new(1));
+        let is_here = |number: Le16| superblocks.iter().any(|block| block.drive_number == number);
+        for drive in view.drives.iter_mut().filter(|drive| drive.state.get() == DRIVE_IN) {
+            if !is_here(drive.number) {
+                drive.state = Le16::new(DRIVE_OUT);
+            }
+        }
+        for homes in &mut view.homes {
+            let mut left = homes.drives.into_iter().filter(|home| home.get() != NO_HOME && is_here(*home));
+            homes.drives = std::array::from_fn(|_| left.next().unwrap_or(Le16::new(NO_HOME)));
+        }
+        let mut bases = [Le64::new(0); VIEW_BASES];
+        if superblocks[0].parity_members > 0 {
+            let holders = superblocks.iter().filter(|block| block.view.number() == newest.number());
+            let counted = bases_of(holders.map(|block| block.bases().collect()));
+            let mut all = vec![newest.members()];
+            all.extend(counted.into_iter().filter(|base| *base != newest.members()));
+            for (slot, base) in bases.iter_mut().zip(all) {
+                *slot = Le64::new(base.bits());
+            }
+        }
+        Self { view, bases }
+    }
+}
+
+fn newest_view(superblocks: &[SuperblockOnDisk]) -> &ViewOnDisk {
+    let newest = superblocks.iter().map(|block| &block.view).max_by_key(|view| view.number());
+    newest.unwrap_or_else(|| panic!("a node has drives"))
+}
+
+/// Returns the homes of each shard as places in `superblocks`, as the newest view of them says, without
+/// those that are not among them.
+fn homes_of(superblocks: &[SuperblockOnDisk]) -> Vec<Vec<u16>> {
+    let newest = newest_view(superblocks);
+    let places_of = |shard: u16| {
+        let homes = newest.home_numbers(shard);
+        let place_of = |home: u16| superblocks.iter().position(|block| block.drive_number.get() == home);
+        let places: Vec<u16> = homes.filter_map(place_of).map(|place| place as u16).collect();
+        assert!(!places.is_empty(), "no home of shard {shard} is among the drives");
+        places
     };
-    (0..newest.shards.get()).map(place_of).collect()
+    (0..superblocks[0].shards.get()).map(places_of).collect()
 }
 
 /// Returns, for a drive with `drive_shards` shards, how many bytes of a shard's log may be dead

@@ -54,6 +54,13 @@ pub struct NodeMetrics {
     pub shards: Vec<ShardMetrics>,
     /// Reads that were refused to clients because the drive did not give what was stored.
     pub refused_reads: u64,
+    /// Copies that were found damaged and written anew from another one.
+    pub mended_copies: u64,
+    /// Drives of the view that the node uses, and drives that were ever in the set and are out of the view.
+    pub drives_in: u64,
+    pub drives_out: u64,
+    /// Shards with fewer homes than the format wants, whose new data have fewer copies.
+    pub degraded_shards: u64,
     /// Number of I/O buffers, each of 1 MiB.
     pub buffer_chunks: u64,
     /// Number of I/O buffers that are free.
@@ -77,10 +84,18 @@ impl Core {
             sum.counters.add(&part.counters);
             sum.shards.extend(part.shards);
             sum.refused_reads += part.refused_reads;
+            sum.mended_copies += part.mended_copies;
             sum.buffer_chunks += part.buffer_chunks;
             sum.buffer_chunks_free += part.buffer_chunks_free;
         }
         sum.shards.sort_by_key(|shard| shard.shard);
+        let layout = &self.state().layout;
+        let view = &layout.start.view;
+        sum.drives_in = u64::from(view.members().len());
+        sum.drives_out = u64::from((view.known() - view.members()).len());
+        let wanted = usize::from(layout.superblocks[0].parity_members) + 1;
+        let lacks = |shard: &u16| layout.homes_of(*shard).len() < wanted;
+        sum.degraded_shards = (0..layout.shards).filter(lacks).count() as u64;
         Ok(sum)
     }
 }
@@ -111,6 +126,7 @@ fn of_core(core: &Rc<CoreState>) -> NodeMetrics {
         counters: Counters::of(core),
         shards: core.own_shards().into_iter().map(shard).collect(),
         refused_reads: core.refusals.get(),
+        mended_copies: core.repairs.get(),
         buffer_chunks: chunks as u64,
         buffer_chunks_free: free as u64,
         ..NodeMetrics::default()

@@ -39,7 +39,9 @@ mod write;
 
 pub use self::core::Core;
 pub use self::error::OpenError;
-pub use self::format::{FormatError, FormatOptions, FormatReport, format_drive, is_drive};
+pub use self::format::{
+    FormatError, FormatOptions, FormatReport, default_failures_max, format_drive, is_drive, parse_uuid,
+};
 pub use self::inspect::{InspectReport, inspect_drive};
 pub use self::lifecycle::LifecycleOptions;
 pub use self::metrics::{NodeMetrics, ScrubMetrics, ShardMetrics};

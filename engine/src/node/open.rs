@@ -13,7 +13,7 @@ use super::bucket_map::BucketMap;
 use super::cache::ReadCache;
 use super::core::Core;
 use super::error::OpenError;
-use super::format::read_superblock;
+use super::format::{read_superblock, uuid_text};
 use super::layout::Layout;
 use super::ledger::Ledgers;
 use super::message::Message;
@@ -25,7 +25,8 @@ use crate::device::latch::LatchedDevice;
 use crate::device::uring::UringDevice;
 use crate::env::Environment;
 use crate::extent::allocator::ExtentAllocator;
-use crate::format::superblock::SuperblockOnDisk;
+use crate::extent::{Drives, Reached, SetWriter};
+use crate::format::superblock::{SuperblockOnDisk, ViewDriveOnDisk};
 use crate::ring::driver::Driver;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Pool, Ring, RingError};
@@ -41,6 +42,8 @@ pub(crate) const MAILBOX_CAPACITY: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
     pub drives: Vec<PathBuf>,
+    /// UUIDs of drives that are gone for good, by the operator's word.
+    pub without_drives: Vec<[u8; 16]>,
     pub cores: usize,
     /// Size of one core's I/O buffers, bytes.
     pub arena_bytes_per_core: usize,
@@ -87,7 +90,7 @@ impl NodePlan {
     }
 
     fn open_with(options: NodeOptions, adjust: impl FnOnce(&mut Layout)) -> Result<Vec<CoreSeed>, OpenError> {
-        let mut drives = options
+        let drives = options
             .drives
             .iter()
             .map(|path| {
@@ -98,7 +101,15 @@ impl NodePlan {
             .collect::<Result<Vec<_>, OpenError>>()?;
         let members: Vec<(&Path, &SuperblockOnDisk)> =
             drives.iter().map(|(drive, superblock)| (drive.path.as_path(), superblock)).collect();
-        check_set(&members)?;
+        let chosen = choose_drives(&members, &options.without_drives)?;
+        for at in &chosen.stale {
+            let path = members[*at].0.display();
+            tracing::warn!(%path, "this drive is out of the view of its set: what it holds is old, and is not used");
+        }
+        for number in &chosen.absent {
+            tracing::warn!(drive = number, "a drive of the set is absent; going on without it");
+        }
+        let mut drives = only(drives, &chosen.kept);
         drives.sort_by_key(|(_, superblock)| superblock.drive_number.get());
         let epoch = next_epoch(drives.iter().map(|(_, superblock)| superblock));
         let (drives, superblocks): (Vec<_>, Vec<_>) = drives.into_iter().unzip();
@@ -130,13 +141,29 @@ pub(crate) fn next_epoch<'a>(drives: impl Iterator<Item = &'a SuperblockOnDisk>)
     drives.map(|superblock| superblock.promised_epoch.get()).max().unwrap_or(0) + 1
 }
 
-/// Checks that a start may go on with these drives of one set, by the rules of views. Without redundancy
-/// that needs every drive of the newest view.
+/// What a start does with the drives that it was given.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    /// Those that it goes on with, by their places in the list.
+    pub kept: Vec<usize>,
+    /// Those that are out of the view: what they hold is old.
+    pub stale: Vec<usize>,
+    /// The numbers of the drives of the view that are absent.
+    pub absent: Vec<u16>,
+}
+
+/// Decides by the rules of views whether a start may go on with these drives of one set, and with which of
+/// them. `gone` are the drives that are gone for good by the operator's word. Without redundancy a start
+/// needs every drive of the newest view.
 ///
 /// # Errors
 /// Returns [`OpenError::NoDrives`], [`OpenError::OtherSet`], [`OpenError::Twice`],
-/// [`OpenError::TwoViews`], [`OpenError::Dropped`] or [`OpenError::Missing`] otherwise.
-pub(crate) fn check_set(drives: &[(&Path, &SuperblockOnDisk)]) -> Result<(), OpenError> {
+/// [`OpenError::TwoViews`], [`OpenError::Dropped`], [`OpenError::GivenAndGone`],
+/// [`OpenError::Unknown`] or [`OpenError::Missing`] otherwise.
+pub(crate) fn choose_drives(
+    drives: &[(&Path, &SuperblockOnDisk)],
+    gone: &[[u8; 16]],
+) -> Result<Chosen, OpenError> {
     let Some((first, block)) = drives.first() else { return Err(OpenError::NoDrives) };
     let mut seen = BTreeSet::new();
     for (path, other) in drives {
@@ -146,32 +173,65 @@ pub(crate) fn check_set(drives: &[(&Path, &SuperblockOnDisk)]) -> Result<(), Ope
         if !seen.insert(other.drive_number.get()) {
             return Err(OpenError::Twice { path: path.to_path_buf() });
         }
+        if gone.contains(&other.drive_uuid) {
+            return Err(OpenError::GivenAndGone { path: path.to_path_buf() });
+        }
     }
     let newest = drives.iter().map(|(_, block)| &block.view).max_by_key(|view| view.number());
     let view = newest.unwrap_or(&block.view);
-    for (path, other) in drives {
+    let rules = Rules { failures_max: u32::from(block.parity_members) };
+    let (mut kept, mut stale) = (Vec::new(), Vec::new());
+    for (at, (path, other)) in drives.iter().enumerate() {
         if other.view.number() == view.number() && other.view != *view {
             return Err(OpenError::TwoViews { path: path.to_path_buf() });
         }
-        if !view.drives_in().any(|drive| drive.uuid == other.drive_uuid) {
-            return Err(OpenError::Dropped { path: path.to_path_buf() });
+        match view.drives_in().any(|drive| drive.uuid == other.drive_uuid) {
+            true => kept.push(at),
+            false if rules.failures_max == 0 => return Err(OpenError::Dropped { path: path.to_path_buf() }),
+            false => stale.push(at),
         }
     }
-    let is_present = |slot: &u16| seen.contains(&view.drives[usize::from(*slot)].number.get());
+    let slots = |is_meant: &dyn Fn(&ViewDriveOnDisk) -> bool| -> DriveSet {
+        let known = view.known().iter().filter(|slot| is_meant(&view.drives[usize::from(*slot)]));
+        known.collect()
+    };
+    if let Some(uuid) = gone.iter().find(|uuid| slots(&|drive| drive.uuid == **uuid).is_empty()) {
+        return Err(OpenError::Unknown { uuid: uuid_text(uuid) });
+    }
+    let present = slots(&|drive| seen.contains(&drive.number.get()));
+    let gone = slots(&|drive| gone.contains(&drive.uuid));
     let members = view.members();
-    let present: DriveSet = members.iter().filter(is_present).collect();
-    let rules = Rules { failures_max: u32::from(block.parity_members) };
     let mut homes = (0..block.shards.get()).map(|shard| view.homes(shard));
     let have_homes = homes.all(|homes| Rules::has_home(homes, present));
     let holders = drives.iter().filter(|(_, block)| block.view.number() == view.number());
     let bases = bases_of(holders.map(|(_, block)| block.bases().collect()));
     let is_enough = rules.may_start(members, bases, present);
-    if have_homes && (is_enough || Rules::is_nothing_missing(view.known(), present, DriveSet::EMPTY)) {
-        return Ok(());
+    let named = |slots: DriveSet| -> Vec<(u16, String)> {
+        let drives = slots.iter().map(|slot| &view.drives[usize::from(slot)]);
+        drives.map(|drive| (drive.number.get(), uuid_text(&drive.uuid))).collect()
+    };
+    let absent = members - present;
+    if have_homes && (is_enough || Rules::is_nothing_missing(view.known(), present, gone)) {
+        return Ok(Chosen {
+            kept,
+            stale,
+            absent: named(absent).into_iter().map(|(number, _)| number).collect(),
+        });
     }
-    let missing = (members - present).iter().map(|slot| view.drives[usize::from(slot)].number.get());
-    let missing = missing.collect();
-    Err(OpenError::Missing { expected: members.len() as u16, given: drives.len(), missing })
+    let missing = named(absent).into_iter().map(|(number, _)| number).collect();
+    let (expected, given) = (members.len() as u16, kept.len());
+    if !have_homes || rules.failures_max == 0 {
+        return Err(OpenError::Missing { expected, given, missing });
+    }
+    let words = named(view.known() - present - gone);
+    let words = words.into_iter().map(|(_, uuid)| format!("--without-drive {uuid}")).collect::<Vec<_>>();
+    Err(OpenError::TooFew { expected, given, missing, words: words.join(" ") })
+}
+
+/// Returns those of a list that are at these places, in the order of the places.
+pub(crate) fn only<T>(all: Vec<T>, places: &[usize]) -> Vec<T> {
+    let mut all: Vec<Option<T>> = all.into_iter().map(Some).collect();
+    places.iter().filter_map(|at| all.get_mut(*at)?.take()).collect()
 }
 
 /// Everything that one core's thread needs to start.
@@ -261,11 +321,13 @@ impl CoreParts {
             (drive, ExtentAllocator::new(Rc::new(device), self.pool.clone(), superblock, shards))
         });
         let allocators = kept.collect();
-        let drives = devices.into_iter().map(|device| Drive::new(device, &environment));
+        let drives: Vec<Drive> = devices.into_iter().map(|device| Drive::new(device, &environment)).collect();
+        let writers_of_shards = (0..layout.shards).map(|shard| writer_of(&layout, &drives, shard)).collect();
         let state = Rc::new(CoreState {
             index,
             layout,
-            drives: drives.collect(),
+            drives,
+            writers_of_shards,
             pool: self.pool,
             cache: self.cache,
             mailbox,
@@ -283,6 +345,7 @@ impl CoreParts {
             retrying: Cell::new(false),
             writers: Cell::new(0),
             refusals: Cell::new(0),
+            repairs: Cell::new(0),
             lifecycle_day_ms: Cell::new(DAY_MS),
             scrub_run: Cell::new(0),
             lifecycle_run: Cell::new(0),
@@ -292,4 +355,15 @@ impl CoreParts {
         state.connect_latches();
         state
     }
+}
+
+/// Returns the homes of a shard as a core with these drives reaches them.
+fn writer_of(layout: &Layout, drives: &[Drive], shard: u16) -> SetWriter {
+    let homes = layout.homes_of(shard).iter().map(|home| (*home, &drives[usize::from(*home)]));
+    let reach = |(home, drive): (u16, &Drive)| {
+        let (geometry, device) = (*layout.geometry_of(home), drive.device.clone());
+        (Reached { geometry, device, queue: drive.queue.clone() }, drive.flush.clone())
+    };
+    let (reached, flushes): (Vec<_>, Vec<_>) = homes.map(reach).unzip();
+    SetWriter::new(Drives::new(reached), flushes)
 }

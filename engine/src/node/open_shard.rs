@@ -2,29 +2,32 @@
 
 use std::rc::Rc;
 
+use futures_util::future::join_all;
+
 use super::error::OpenError;
 use super::scrub;
 use super::state::CoreState;
-use super::surroundings::DriveOfCore;
+use super::surroundings::HomesOfCore;
+use crate::extent::SetPlace;
 use crate::log::writer;
-use crate::shard::{RecoverError, Recovered, Shard, ShardParts, Source};
+use crate::shard::{HomeRoot, RecoverError, Recovered, Shard, ShardParts, Source};
 
-/// Recovers shard `id`, claims its extents, and starts its log. Returns when the drive's other
-/// shards have claimed theirs.
+/// Recovers shard `id` and claims its extents. Returns when the homes' other shards have claimed theirs.
+/// The shard writes nothing before [`begin_writing`].
 ///
 /// # Errors
 /// Returns an error when the shard can not be recovered, or when its extents also belong to another
 /// shard.
 pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), OpenError> {
-    let drive = core.layout.drive_of(id);
+    let homes = core.layout.homes_of(id);
     let started = core.environment.monotonic_us();
-    let recovered = match recover(core, id, drive).await {
+    let recovered = match recover(core, id).await {
         Ok(recovered) => recovered,
         Err(error) => {
-            core.send(
-                core.layout.allocator_core(drive),
-                Box::new(move |core| core.allocator(drive).give_up()),
-            );
+            for drive in homes.iter().copied() {
+                let give_up = move |core: &Rc<CoreState>| core.allocator(drive).give_up();
+                core.send(core.layout.allocator_core(drive), Box::new(give_up));
+            }
             return Err(OpenError::Recover { shard: id, error });
         }
     };
@@ -32,53 +35,75 @@ pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), Open
     let elapsed_ms = (core.environment.monotonic_us() - started) / 1000;
     tracing::info!(shard = id, objects, replayed, elapsed_ms, "shard recovered");
     let places = recovered.state.space.places();
-    let extents = places.into_iter().map(|place| place.extent).collect();
-    let from = &core.drives[usize::from(drive)];
+    let (geometry, settings) = core.layout.of_shard(id);
     let shard = Shard::new(ShardParts {
         id,
-        drive,
-        geometry: *core.layout.geometry_of(drive),
-        settings: *core.layout.settings_of(drive),
-        surroundings: Rc::new(DriveOfCore::new(core, drive)),
-        device: from.device.clone(),
-        flush: from.flush.clone(),
+        homes: homes.to_vec(),
+        geometry,
+        settings,
+        surroundings: Rc::new(HomesOfCore::new(core, homes)),
+        writer: core.writer_of(id).clone(),
         pool: core.pool.clone(),
         environment: core.environment.clone(),
-        root: core.layout.superblocks[usize::from(drive)].root_of(id),
+        root: roots_of(core, id).into_iter().map(|root| root.root).max_by_key(|root| root.sequence.get()),
         recovered,
     });
     let scrub = scrub::load(core, &shard).await;
     shard.scrub.replace(scrub);
-    core.shards.borrow_mut().insert(id, shard.clone());
+    core.shards.borrow_mut().insert(id, shard);
+    let claims = homes.iter().map(|drive| claim(core, *drive, &places));
+    join_all(claims).await.into_iter().collect()
+}
+
+/// Claims the extents that these sets have on a drive.
+async fn claim(core: &Rc<CoreState>, drive: u16, places: &[SetPlace]) -> Result<(), OpenError> {
+    let number = core.layout.geometry_of(drive).drive;
+    let extents = places.iter().filter_map(|place| place.members.on(number)).collect();
     let claim = move |core: Rc<CoreState>| async move { core.allocator(drive).claim(extents).await };
     let claimed = core.call(core.layout.allocator_core(drive), claim).await;
     claimed.map_err(|conflict| match conflict.extent {
         u32::MAX => OpenError::Elsewhere,
-        extent => OpenError::Conflict { drive, extent },
-    })?;
-    core.environment.spawn(Box::pin(writer::run(shard.clone())));
-    shard.after_batch();
-    Ok(())
+        extent => OpenError::Conflict { drive: number, extent },
+    })
 }
 
-async fn recover(core: &Rc<CoreState>, id: u16, drive: u16) -> Result<Recovered, RecoverError> {
-    let root = core.layout.superblocks[usize::from(drive)].root_of(id).ok_or(RecoverError::NoRoot(id))?;
+/// Starts the logs of this core's shards.
+pub(super) fn begin_writing(core: &Rc<CoreState>) {
+    for shard in core.own_shards() {
+        core.environment.spawn(Box::pin(writer::run(shard.clone())));
+        shard.after_batch();
+    }
+}
+
+/// Returns the roots of a shard that its homes have.
+fn roots_of(core: &CoreState, id: u16) -> Vec<HomeRoot> {
+    let homes = core.layout.homes_of(id).iter().enumerate();
+    let root_of = |(home, drive): (usize, &u16)| {
+        let root = core.layout.superblocks[usize::from(*drive)].root_of(id)?;
+        Some(HomeRoot { home, root })
+    };
+    homes.filter_map(root_of).collect()
+}
+
+async fn recover(core: &Rc<CoreState>, id: u16) -> Result<Recovered, RecoverError> {
     let salvage = core.salvage.borrow().get(&id).cloned();
-    let geometry = core.layout.geometry_of(drive);
+    let (geometry, settings) = core.layout.of_shard(id);
     // Settings may let a log grow without an end, but no log is longer than its drive.
-    let log_bytes = core.layout.settings_of(drive).checkpoint_after_bytes.min(geometry.size_bytes());
+    let log_bytes = settings.checkpoint_after_bytes.min(geometry.size_bytes());
     let opening = core.layout.opening.shard(log_bytes);
     let told = |step| opening.note(step);
     let source = Source {
         shard: id,
-        geometry,
-        settings: core.layout.settings_of(drive),
-        device: &core.drives[usize::from(drive)].device,
+        geometry: &geometry,
+        settings: &settings,
+        drives: &core.writer_of(id).drives,
         pool: &core.pool,
         salvage: salvage.as_deref(),
         told: Some(&told),
+        makes_alike: true,
+        wants_every_copy: false,
     };
-    let recovered = source.recover(root).await?;
+    let recovered = source.recover(&roots_of(core, id)).await?;
     opening.finish();
     Ok(recovered)
 }

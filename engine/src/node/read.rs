@@ -13,19 +13,20 @@ use std::rc::Rc;
 
 use super::cache::{CacheKey, CachedObject};
 use super::state::CoreState;
-use crate::device::IoFuture;
+use crate::device::{Durability, IoFuture};
 use crate::error::{EngineError, Result};
 use crate::extent::sets::Places;
-use crate::extent::{LogSet, SetPlace, SlicePlace, slices_of};
+use crate::extent::{Drives, LogSet, SetPlace, SlicePlace, slices_of};
 use crate::format::parts::{decode_table, split_table};
 use crate::format::record::{MetaV1, PartV1, RecordView, RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
-use crate::hook::Bug;
+use crate::hook::{Bug, Rare, reached};
 use crate::ring::{Buffer, Pool};
-use crate::shard::entry::{MetaPlace, blocks_covering};
+use crate::shard::entry::{Location, MetaPlace, blocks_covering};
 use crate::shard::{Found, FoundEntry, Pins, Shard, ShardReply, ShardRequest, part_info};
 use crate::types::{BucketId, Marker, ObjectInfo, Version};
+use zerocopy::IntoBytes;
 
 /// Verified bytes of an object. A buffer goes back to the core's pool when it is dropped.
 pub struct Chunk {
@@ -113,6 +114,13 @@ impl Opened {
     }
 }
 
+/// The copy that is to be read, and those that were found to be bad before.
+#[derive(Clone, Copy)]
+struct CopyToRead<'a> {
+    home: usize,
+    bad: &'a [usize],
+}
+
 /// What is to be opened.
 #[derive(Clone, Copy)]
 struct Wanted<'a> {
@@ -121,6 +129,18 @@ struct Wanted<'a> {
     version: Version,
     /// An object may come from the cache, and a delete marker is not read.
     cached: bool,
+    /// The home that is read first, or `None` for the one with the shortest queue.
+    home: Option<usize>,
+}
+
+impl Wanted<'_> {
+    /// Returns the home to read a copy of a set from, beside those that are bad.
+    fn pick(&self, drives: &Drives, place: SetPlace, bad: &[usize]) -> Option<usize> {
+        match self.home {
+            Some(home) if bad.is_empty() => Some(drives.copy(place, home).at),
+            _ => drives.pick(place, bad),
+        }
+    }
 }
 
 impl ObjectReader {
@@ -134,10 +154,11 @@ impl ObjectReader {
         key: &[u8],
         version: Version,
     ) -> Result<Opened> {
-        Self::open_from(core, Wanted { bucket, key, version, cached: true }).await
+        Self::open_from(core, Wanted { bucket, key, version, cached: true, home: None }).await
     }
 
-    /// Opens a version like [`Self::open`], but from the drive and never from the cache. The record
+    /// Opens a version like [`Self::open`], but from a home, by its place among the shard's drives, and
+    /// never from the cache. The record
     /// of a delete marker is verified too, and the table of an object's parts is read behind its
     /// body.
     ///
@@ -148,12 +169,13 @@ impl ObjectReader {
         bucket: BucketId,
         key: &[u8],
         version: Version,
+        home: usize,
     ) -> Result<Opened> {
-        Self::open_from(core, Wanted { bucket, key, version, cached: false }).await
+        Self::open_from(core, Wanted { bucket, key, version, cached: false, home: Some(home) }).await
     }
 
     async fn open_from(core: &Rc<CoreState>, wanted: Wanted<'_>) -> Result<Opened> {
-        let Wanted { bucket, key, version, cached } = wanted;
+        let Wanted { bucket, key, cached, .. } = wanted;
         let shard = core.layout.shard_of_key(bucket, key);
         let Some((found, pin)) = look_up(core, shard, wanted).await? else { return Ok(Opened::Absent) };
         let (location, log) = match &found {
@@ -168,12 +190,41 @@ impl ObjectReader {
         {
             return Ok(Opened::Object(Self::cached(object)));
         }
-        if let Found::Entry(found) = found {
-            return Self::open_entry(core, shard, wanted, (*found, pin)).await;
+        let drives = &core.writer_of(shard).drives;
+        let (mut bad, mut opened) = (Vec::new(), None);
+        while let Some(home) = wanted.pick(drives, log.place, &bad) {
+            let copy = CopyToRead { home, bad: &bad };
+            let tried = match &found {
+                Found::Entry(found) => Self::open_entry(core, shard, wanted, found, copy).await,
+                Found::Inline { location, log } => {
+                    Self::open_inline(core, shard, wanted, (*location, *log, place), copy).await
+                }
+            };
+            let is_of_copy = tried.as_ref().is_err_and(EngineError::is_of_copy);
+            opened = Some(tried);
+            if !is_of_copy {
+                break;
+            }
+            bad.push(home);
         }
-        let (extent, offset) = (log.place.extent, location.offset);
+        let opened = opened.unwrap_or_else(|| panic!("no drive of {:?} is here", log.place))?;
+        Ok(match opened {
+            Opened::Object(reader) => Opened::Object(Self { _pin: Some(pin), ..reader }),
+            other => other,
+        })
+    }
+
+    /// Opens a small object from a copy of its record.
+    async fn open_inline(
+        core: &Rc<CoreState>,
+        shard: u16,
+        Wanted { bucket, key, version, .. }: Wanted<'_>,
+        (location, log, place): (Location, LogSet, Option<CacheKey>),
+        copy: CopyToRead<'_>,
+    ) -> Result<Opened> {
+        let (extent, offset) = (log.place.extent(), location.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
-        let read = read_record(core, (log.place, offset), location.blocks).await?;
+        let read = read_record(core, shard, (log.place, offset), location.blocks, copy.home).await?;
         let mark = mark_at(core, shard, (log, offset), read.record());
         let (view, put) = RecordView::of_put(read.record(), mark).map_err(damaged)?;
         if put.bucket != bucket.0 || put.key != key {
@@ -186,6 +237,7 @@ impl ObjectReader {
         if !put.segments.is_empty() {
             return Err(damaged("record segments"));
         }
+        mend_record(core, shard, (log.place, offset), (&read, view.length()), copy.bad).await;
         let start = read.start + view.length() - view.data.len();
         let info = Rc::new(crate::shard::info_of(&put));
         if let Some(place) = place.filter(|_| core.cache.is_on()) {
@@ -195,15 +247,16 @@ impl ObjectReader {
         }
         let source = Source::Inline { bytes: Some(Bytes::Read(read.buffer)), start };
         let range = 0..info.size_bytes;
-        Ok(Opened::Object(Self { info, source, range, _pin: Some(pin) }))
+        Ok(Opened::Object(Self { info, source, range, _pin: None }))
     }
 
-    /// Opens a version whose entry the owner looked up.
+    /// Opens a version whose entry the owner looked up, from a copy of its record.
     async fn open_entry(
         core: &Rc<CoreState>,
         shard: u16,
         wanted: Wanted<'_>,
-        (found, pin): (FoundEntry, PinGuard),
+        found: &FoundEntry,
+        copy: CopyToRead<'_>,
     ) -> Result<Opened> {
         let Wanted { bucket, key, cached, .. } = wanted;
         let FoundEntry { entry, log, meta_log, slices } = found;
@@ -212,11 +265,11 @@ impl ObjectReader {
         if entry.is_marker && cached {
             return Ok(Opened::Marker(marker));
         }
-        let (extent, offset) = (log.place.extent, entry.location.offset);
+        let (extent, offset) = (log.place.extent(), entry.location.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         let blocks = blocks_covering(offset, entry.record_length);
-        let read = read_record(core, (log.place, offset), blocks).await?;
-        let mark = mark_at(core, shard, (log, offset), read.record());
+        let read = read_record(core, shard, (log.place, offset), blocks, copy.home).await?;
+        let mark = mark_at(core, shard, (*log, offset), read.record());
         let (view, put) = RecordView::of_put(read.record(), mark).map_err(damaged)?;
         if put.bucket != bucket.0 || put.key != key {
             return Err(damaged("record identity"));
@@ -229,8 +282,9 @@ impl ObjectReader {
         if put.segments != entry.segments {
             return Err(damaged("record segments"));
         }
+        mend_record(core, shard, (log.place, offset), (&read, view.length()), copy.bad).await;
         let mut info = crate::shard::info_of(&put);
-        if let Some(found) = entry.meta.zip(meta_log) {
+        if let Some(found) = entry.meta.zip(*meta_log) {
             let meta = read_metadata(core, shard, wanted, found, entry.generation).await?;
             info.attributes = meta.attributes;
             (info.modified_ms, info.metadata_change) = (meta.modified_ms, meta.change);
@@ -243,10 +297,11 @@ impl ObjectReader {
         let source = if put.segments.is_empty() {
             Source::Inline { bytes: Some(Bytes::Read(read.buffer)), start }
         } else {
-            Source::Slices(SliceReader::new(core.clone(), shard, put.segments, slices))
+            let reader = SliceReader::new(core.clone(), shard, put.segments, slices.clone());
+            Source::Slices(SliceReader { from_home: wanted.home.map(|home| home as u8), ..reader })
         };
         let range = 0..info.size_bytes + if cached { 0 } else { table_bytes };
-        Ok(Opened::Object(Self { info: Rc::new(info), source, range, _pin: Some(pin) }))
+        Ok(Opened::Object(Self { info: Rc::new(info), source, range, _pin: None }))
     }
 
     fn cached(object: Rc<CachedObject>) -> Self {
@@ -390,7 +445,7 @@ async fn read_table(mut reader: SliceReader, table: &SegmentV1, size: u64) -> Re
 
 /// Returns the mark of what was written at an offset of a set of the log.
 fn mark_at(core: &CoreState, shard: u16, (log, offset): (LogSet, u32), record: &[u8]) -> u32 {
-    let geometry = core.layout.geometry_of(core.layout.drive_with(log.place.drive));
+    let geometry = &core.writer_of(shard).drives.get(0).geometry;
     match geometry.planted.is(Bug::IgnoreMark) {
         true => RecordView::apparent_mark(record),
         false => geometry.record_mark(shard, log, offset),
@@ -405,11 +460,12 @@ pub(super) struct PartReader {
 }
 
 impl PartReader {
-    pub(super) fn new(core: &Rc<CoreState>, shard: &Rc<Shard>, segment: SegmentV1) -> Self {
+    /// Makes a reader of the copy on a home.
+    pub(super) fn new(core: &Rc<CoreState>, shard: &Rc<Shard>, segment: SegmentV1, home: usize) -> Self {
         let (sets, pins) = shard.pin_part(&segment);
         let left = 0..segment.length;
         let reader = SliceReader::new(core.clone(), shard.id, vec![segment], sets);
-        let reader = SliceReader { gentle: true, ..reader };
+        let reader = SliceReader { gentle: true, from_home: Some(home as u8), ..reader };
         Self { reader, left, _pin: PinGuard { core: core.clone(), shard: shard.id, pins } }
     }
 
@@ -456,16 +512,97 @@ impl ReadRecord {
     }
 }
 
-/// Reads the blocks of the record at an offset of a set.
-async fn read_record(core: &Rc<CoreState>, (at, offset): (SetPlace, u32), blocks: u32) -> Result<ReadRecord> {
-    let drive = core.layout.drive_with(at.drive);
+/// Reads the blocks of the record at an offset of a set, of the copy on a home.
+async fn read_record(
+    core: &Rc<CoreState>,
+    shard: u16,
+    (at, offset): (SetPlace, u32),
+    blocks: u32,
+    home: usize,
+) -> Result<ReadRecord> {
     let first = offset - offset % BLOCK_BYTES as u32;
-    let at = core.layout.geometry_of(drive).byte_of(at, first);
     let end = blocks as usize * BLOCK_BYTES;
     let buffer = core.buffer(end).await?;
-    let (result, buffer) = core.drives[usize::from(drive)].device.read(at, end, buffer).await;
+    let (result, buffer) = read_at(&core.writer_of(shard).drives, home, (at, first), end, buffer).await;
     result.map_err(EngineError::read_failed)?;
     Ok(ReadRecord { buffer, start: (offset - first) as usize, end })
+}
+
+/// Starts to read a copy of a set. Where there is a choice of copies, the read counts for it.
+fn read_at(
+    drives: &Drives,
+    home: usize,
+    (at, offset): (SetPlace, u32),
+    length: usize,
+    buffer: Buffer,
+) -> IoFuture {
+    let copy = drives.copy(at, home);
+    match drives.count() {
+        1 => copy.read(offset, length, buffer),
+        _ => copy.read_counted(offset, length, buffer),
+    }
+}
+
+/// Writes a record that was read and verified, of this length, over the copies that are bad. What else lies
+/// in its blocks was not verified, and stays as each copy has it.
+async fn mend_record(
+    core: &Rc<CoreState>,
+    shard: u16,
+    (at, offset): (SetPlace, u32),
+    (read, length): (&ReadRecord, usize),
+    bad: &[usize],
+) {
+    for home in bad.iter().copied() {
+        let drives = &core.writer_of(shard).drives;
+        let first = offset - offset % BLOCK_BYTES as u32;
+        let buffer = core.pool.take_for_step(read.end).await;
+        let (had, mut buffer) = drives.copy(at, home).read(first, read.end, buffer).await;
+        if had.is_err() {
+            buffer[..read.end].copy_from_slice(&read.buffer[..read.end]);
+        }
+        let record = read.start..read.start + length;
+        buffer[record.clone()].copy_from_slice(&read.buffer[record]);
+        mend(core, shard, home, (at, first), read.end, buffer).await;
+    }
+}
+
+/// Writes what another copy has over a copy that is bad. The reader has pinned the place, so that it is still
+/// what was read.
+async fn mend(
+    core: &Rc<CoreState>,
+    shard: u16,
+    home: usize,
+    (at, offset): (SetPlace, u32),
+    length: usize,
+    buffer: Buffer,
+) {
+    let copy = core.writer_of(shard).drives.copy(at, home);
+    let (drive, extent) = (copy.drive.geometry.drive, copy.extent);
+    if copy.drive.geometry.planted.is(Bug::MendLate) {
+        let (core, device, at) = (core.clone(), copy.drive.device.clone(), copy.byte(offset));
+        core.environment.clone().spawn(Box::pin(async move {
+            core.environment.sleep(1000).await;
+            drop(device.write(at, length, buffer, Durability::Deferred).await);
+        }));
+        return;
+    }
+    match copy.write(offset, length, buffer, Durability::Deferred).await.0 {
+        Ok(()) => {
+            reached(Rare::CopyMended);
+            core.repairs.set(core.repairs.get() + 1);
+            tracing::warn!(
+                shard,
+                drive,
+                extent,
+                offset,
+                length,
+                "a damaged copy was written anew from another one"
+            );
+        }
+        Err(error) => {
+            tracing::error!(shard, drive, extent, offset, %error, "a damaged copy could not be written anew");
+        }
+    }
 }
 
 /// Reads and verifies the record of a version's metadata.
@@ -476,15 +613,38 @@ async fn read_metadata(
     (place, log): (MetaPlace, LogSet),
     generation: u64,
 ) -> Result<MetaV1> {
+    let (mut bad, mut meta) = (Vec::new(), None);
+    while let Some(home) = wanted.pick(&core.writer_of(shard).drives, log.place, &bad) {
+        let copy = CopyToRead { home, bad: &bad };
+        let read = metadata_of_copy(core, shard, wanted, (place, log, generation), copy).await;
+        let is_of_copy = read.as_ref().is_err_and(EngineError::is_of_copy);
+        meta = Some(read);
+        if !is_of_copy {
+            break;
+        }
+        bad.push(home);
+    }
+    meta.unwrap_or_else(|| panic!("no drive of {:?} is here", log.place))
+}
+
+async fn metadata_of_copy(
+    core: &Rc<CoreState>,
+    shard: u16,
+    wanted: Wanted<'_>,
+    (place, log, generation): (MetaPlace, LogSet, u64),
+    copy: CopyToRead<'_>,
+) -> Result<MetaV1> {
     let MetaPlace { offset, record_length, change, .. } = place;
-    let damaged = |what| EngineError::Damaged { what, extent: log.place.extent, offset };
-    let read = read_record(core, (log.place, offset), blocks_covering(offset, record_length)).await?;
+    let damaged = |what| EngineError::Damaged { what, extent: log.place.extent(), offset };
+    let blocks = blocks_covering(offset, record_length);
+    let read = read_record(core, shard, (log.place, offset), blocks, copy.home).await?;
     let mark = mark_at(core, shard, (log, offset), read.record());
     let (view, meta) = RecordView::of_meta(read.record(), mark).map_err(damaged)?;
     let same = meta.bucket == wanted.bucket.0 && meta.key == wanted.key;
     if !same || (meta.generation, meta.change) != (generation, change) || view.is_loss() {
         return Err(damaged("metadata identity"));
     }
+    mend_record(core, shard, (log.place, offset), (&read, view.length()), copy.bad).await;
     Ok(meta)
 }
 
@@ -501,6 +661,16 @@ struct Piece {
     /// The range of the payload that the reader wants, bytes.
     wanted: Range<usize>,
     payload_end: usize,
+    /// The home whose copy is read.
+    home: usize,
+    /// The header is to be read again, from this home.
+    lacks_header: bool,
+    /// What is wrong with the header.
+    flaw: Option<EngineError>,
+    /// What was read, once it is verified.
+    verified: Option<Buffer>,
+    /// The homes whose copies are bad, and whether the header is.
+    bad: Vec<(usize, bool)>,
 }
 
 struct SliceReader {
@@ -516,6 +686,8 @@ struct SliceReader {
     header_asked: Option<(u64, u32)>,
     header: Option<Box<SliceHeaderOnDisk>>,
     gentle: bool,
+    /// The home that is read first, or `None` for the one with the shortest queue.
+    from_home: Option<u8>,
 }
 
 impl SliceReader {
@@ -530,6 +702,7 @@ impl SliceReader {
             header_asked: None,
             header: None,
             gentle: false,
+            from_home: None,
         }
     }
 
@@ -580,56 +753,158 @@ impl SliceReader {
     }
 
     async fn start(&mut self, planned: &Planned, buffer: Buffer) {
-        let drive = self.core.layout.drive_with(planned.at.drive);
-        let device = self.core.drives[usize::from(drive)].device.clone();
-        let at = self.core.layout.geometry_of(drive).byte_of(planned.at, planned.place.offset);
+        let core = self.core.clone();
+        let drives = &core.writer_of(self.shard).drives;
+        let home = match self.from_home {
+            Some(home) => drives.copy(planned.at, usize::from(home)).at,
+            None => {
+                drives.pick(planned.at, &[]).unwrap_or_else(|| panic!("no drive of {:?} is here", planned.at))
+            }
+        };
+        let (at, offset) = (planned.at, planned.place.offset);
         let slice = (planned.generation, planned.place.number);
         let header = if self.header_asked.replace(slice) == Some(slice) {
             None
         } else {
-            let buffer = self.core.pool.take_for_step(BLOCK_BYTES).await;
-            Some(device.read(at, BLOCK_BYTES, buffer))
+            let buffer = core.pool.take_for_step(BLOCK_BYTES).await;
+            Some(read_at(drives, home, (at, offset), BLOCK_BYTES, buffer))
         };
-        let data = device.read(at + (BLOCK_BYTES + planned.start) as u64, planned.read_bytes(), buffer);
+        let data_at = offset + (BLOCK_BYTES + planned.start) as u32;
+        let data = read_at(drives, home, (at, data_at), planned.read_bytes(), buffer);
         self.pieces.push_back(Piece {
             data,
             header,
             place: planned.place,
-            at: planned.at,
+            at,
             generation: planned.generation,
             start: planned.start,
             wanted: planned.wanted.clone(),
             payload_end: planned.payload_end,
+            home,
+            lacks_header: false,
+            flaw: None,
+            verified: None,
+            bad: Vec::new(),
         });
     }
 
+    /// Returns the first piece once it is read, from one copy after the other until one is what it should
+    /// be. The piece stays the first one until then, so that a caller may give up and call again.
     async fn finish_first(&mut self) -> Result<Chunk> {
+        let core = self.core.clone();
+        let drives = &core.writer_of(self.shard).drives;
+        loop {
+            if self.first().verified.is_none() {
+                let (judged, buffer) = self.read_first().await;
+                let knows_header = self.header.is_some();
+                let piece = self.first();
+                if let Err((error, of_header)) = judged {
+                    piece.bad.push((piece.home, of_header));
+                    let bad: Vec<usize> = piece.bad.iter().map(|(home, _)| *home).collect();
+                    let Some(home) = drives.pick(piece.at, &bad) else {
+                        self.pieces.pop_front();
+                        return Err(error);
+                    };
+                    let data_at = piece.place.offset + (BLOCK_BYTES + piece.start) as u32;
+                    piece.home = home;
+                    piece.data = read_at(drives, home, (piece.at, data_at), piece.read_bytes(), buffer);
+                    piece.lacks_header = !knows_header;
+                    continue;
+                }
+                piece.verified = Some(buffer);
+            }
+            if !self.first().bad.is_empty() {
+                self.mend_first().await;
+            }
+            if let Some(Piece { verified: Some(buffer), wanted, start, .. }) = self.pieces.pop_front() {
+                return Ok(Chunk {
+                    bytes: Bytes::Read(buffer),
+                    range: wanted.start - start..wanted.end - start,
+                });
+            }
+        }
+    }
+
+    fn first(&mut self) -> &mut Piece {
+        match self.pieces.front_mut() {
+            Some(piece) => piece,
+            None => panic!("a reader with bytes left has a piece in flight"),
+        }
+    }
+
+    /// Waits until the first piece is read, and judges it. An error says whether it is about the header.
+    async fn read_first(&mut self) -> (std::result::Result<(), (EngineError, bool)>, Buffer) {
+        let core = self.core.clone();
         let Some(piece) = self.pieces.front_mut() else {
             panic!("a reader with bytes left has a piece in flight")
         };
-        let (extent, offset) = (piece.at.extent, piece.place.offset);
+        let (extent, offset) = (piece.at.extent(), piece.place.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
+        if piece.lacks_header {
+            let buffer = core.pool.take_for_step(BLOCK_BYTES).await;
+            let drives = &core.writer_of(self.shard).drives;
+            piece.header = Some(read_at(drives, piece.home, (piece.at, offset), BLOCK_BYTES, buffer));
+            piece.lacks_header = false;
+        }
         if let Some(header) = &mut piece.header {
             let (result, buffer) = header.await;
-            result.map_err(EngineError::read_failed)?;
-            let header = SliceHeaderOnDisk::parse(&buffer).map_err(|_| damaged("slice header"))?;
-            let owner = (self.core.layout.geometry_of(0).format_id, self.shard);
-            if !piece.place.is_headed_by(&header, owner, piece.at.birth, piece.generation) {
-                return Err(damaged("slice identity"));
-            }
-            self.header = Some(Box::new(header));
             piece.header = None;
+            let parsed = result.map_err(EngineError::read_failed);
+            let parsed =
+                parsed.and_then(|()| SliceHeaderOnDisk::parse(&buffer).map_err(|_| damaged("slice header")));
+            let owner = (self.core.layout.geometry_of(0).format_id, self.shard);
+            let own = |header: &SliceHeaderOnDisk| {
+                piece.place.is_headed_by(header, owner, piece.at.birth, piece.generation)
+            };
+            self.header = None;
+            match parsed {
+                Ok(header) if own(&header) => self.header = Some(Box::new(header)),
+                Ok(_) => piece.flaw = Some(damaged("slice identity")),
+                Err(error) => piece.flaw = Some(error),
+            }
         }
         let (result, buffer) = (&mut piece.data).await;
-        result.map_err(EngineError::read_failed)?;
-        let Some(piece) = self.pieces.pop_front() else { panic!("the piece was just there") };
-        let Some(header) = &self.header else { panic!("a slice's first piece brings its header") };
+        if let Some(flaw) = piece.flaw.take() {
+            return (Err((flaw, true)), buffer);
+        }
+        if let Err(error) = result {
+            return (Err((EngineError::read_failed(error), false)), buffer);
+        }
+        let Some(header) = &self.header else {
+            // The slice's first piece brought no header, and was the reader's last.
+            return (Err((damaged("slice header"), true)), buffer);
+        };
         let ignored = self.core.layout.geometry_of(0).planted.is(Bug::IgnoreCrc);
         if !ignored && !header.verifies(piece.start, &buffer[..piece.payload_end - piece.start]) {
-            return Err(damaged("slice data"));
+            return (Err((damaged("slice data"), false)), buffer);
         }
-        let range = piece.wanted.start - piece.start..piece.wanted.end - piece.start;
-        Ok(Chunk { bytes: Bytes::Read(buffer), range })
+        (Ok(()), buffer)
+    }
+
+    /// Writes the first piece, which was read and verified, over the copies that are bad.
+    async fn mend_first(&mut self) {
+        let (Some(piece), Some(header)) = (self.pieces.front(), &self.header) else { return };
+        let Some(verified) = &piece.verified else { return };
+        let (at, offset, core) = (piece.at, piece.place.offset, &self.core);
+        let (length, payload) = (piece.read_bytes(), piece.payload_end - piece.start);
+        for (home, of_header) in piece.bad.iter().copied() {
+            if of_header {
+                let mut buffer = core.pool.take_for_step(BLOCK_BYTES).await;
+                buffer[..BLOCK_BYTES].copy_from_slice(header.as_bytes());
+                mend(core, self.shard, home, (at, offset), BLOCK_BYTES, buffer).await;
+            }
+            let mut buffer = core.pool.take_for_step(length).await;
+            buffer[..payload].copy_from_slice(&verified[..payload]);
+            buffer[payload..length].fill(0);
+            let data_at = offset + (BLOCK_BYTES + piece.start) as u32;
+            mend(core, self.shard, home, (at, data_at), length, buffer).await;
+        }
+    }
+}
+
+impl Piece {
+    fn read_bytes(&self) -> usize {
+        blocks_up(self.payload_end - self.start)
     }
 }
 

@@ -3,14 +3,17 @@
 use super::state::CoreState;
 use crate::extent::RunCount;
 
-/// The space of a node: physical = live + dead + reserved + free.
+/// The space of a node: physical = live + dead + reserved + free + copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpaceReport {
     pub physical_bytes: u64,
     pub live_bytes: u64,
     pub dead_bytes: u64,
     pub reserved_bytes: u64,
+    /// With copies, what users can store is the free bytes by the number of copies.
     pub free_bytes: u64,
+    /// Bytes of further copies of what is live, dead, reserved or free within extents.
+    pub copies_bytes: u64,
     /// The part of the free bytes that lies between slices, in extents that hold some.
     pub gap_bytes: u64,
     pub objects: u64,

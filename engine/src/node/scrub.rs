@@ -57,7 +57,7 @@ pub(super) fn start(core: &Rc<CoreState>, options: ScrubOptions) {
         return;
     }
     for shard in core.own_shards() {
-        let sharing = core.layout.shards_of_drive(shard.drive).count().max(1) as u64;
+        let sharing = core.layout.shards_of_drive(shard.homes[0]).count().max(1) as u64;
         let scrub = Scrub {
             core: Rc::downgrade(core),
             shard: shard.id,
@@ -127,13 +127,15 @@ impl Scrub {
         match next_of(&shard) {
             Next::Objects(objects) => self.objects(core, &shard, objects).await,
             Next::Uploads => {
-                let mut last = None;
-                while let Some((part, mut reader)) = part_behind(core, &shard, last.as_ref())
-                    && !self.is_over(core)
-                {
-                    let read = self.part(core, &mut reader).await;
-                    self.note(core, &shard, part.0.0, &part.0.1, read);
-                    last = Some(part);
+                for home in 0..shard.homes.len() {
+                    let mut last = None;
+                    while let Some((part, mut reader)) = part_behind(core, &shard, last.as_ref(), home)
+                        && !self.is_over(core)
+                    {
+                        let read = self.part(core, &mut reader).await;
+                        self.note(core, &shard, part.0.0, &part.0.1, read);
+                        last = Some(part);
+                    }
                 }
                 self.checkpoint(core, &shard).await;
                 if !self.is_over(core) {
@@ -152,7 +154,7 @@ impl Scrub {
     async fn objects(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>, objects: Vec<(u32, Vec<u8>, u64)>) {
         for (bucket, key, generation) in objects {
             let read = loop {
-                match self.object(core, BucketId(bucket), &key, generation).await {
+                match self.object(core, shard.homes.len(), (BucketId(bucket), &key, generation)).await {
                     Err(EngineError::Busy { .. }) if !self.is_over(core) => {
                         core.environment.sleep(YIELD_MS).await;
                     }
@@ -170,25 +172,30 @@ impl Scrub {
         }
     }
 
-    /// Reads a version and returns its bytes, or 0 when it was removed meanwhile.
+    /// Reads each copy of a version, and returns the bytes that were read, or 0 when it was removed
+    /// meanwhile. A copy that is damaged is written anew from another one.
     async fn object(
         &mut self,
         core: &Rc<CoreState>,
-        bucket: BucketId,
-        key: &[u8],
-        generation: u64,
+        homes: usize,
+        (bucket, key, generation): (BucketId, &[u8], u64),
     ) -> Result<u64> {
-        let opened = ObjectReader::open_on_drive(core, bucket, key, Version::Generation(generation)).await?;
-        let Opened::Object(mut reader) = opened else { return Ok(0) };
-        reader.read_gently();
-        while let Some(chunk) = reader.verified().await? {
-            let bytes = chunk.as_ref().len() as u64;
-            drop(chunk);
-            if !self.pace(core, bytes).await {
-                return Ok(0);
+        let mut read = 0;
+        for home in 0..homes {
+            let version = Version::Generation(generation);
+            let opened = ObjectReader::open_on_drive(core, bucket, key, version, home).await?;
+            let Opened::Object(mut reader) = opened else { return Ok(0) };
+            reader.read_gently();
+            while let Some(chunk) = reader.verified().await? {
+                let bytes = chunk.as_ref().len() as u64;
+                drop(chunk);
+                if !self.pace(core, bytes).await {
+                    return Ok(0);
+                }
             }
+            read += reader.info().size_bytes;
         }
-        Ok(reader.info().size_bytes)
+        Ok(read)
     }
 
     async fn part(&mut self, core: &Rc<CoreState>, reader: &mut PartReader) -> Result<u64> {
@@ -323,6 +330,7 @@ fn part_behind(
     core: &Rc<CoreState>,
     shard: &Rc<Shard>,
     last: Option<&(UploadKey, u16)>,
+    home: usize,
 ) -> Option<((UploadKey, u16), PartReader)> {
     let state = shard.state.borrow();
     let from = last.map_or(Bound::Unbounded, |(upload, _)| Bound::Included(upload));
@@ -335,7 +343,7 @@ fn part_behind(
         Some(((id.clone(), *number), part.segment.clone()))
     });
     drop(state);
-    found.map(|(part, segment)| (part, PartReader::new(core, shard, segment)))
+    found.map(|(part, segment)| (part, PartReader::new(core, shard, segment, home)))
 }
 
 /// Waits, but not for ever, while there is work that somebody waits for.
@@ -350,7 +358,7 @@ async fn yield_to_others(core: &Rc<CoreState>, shard: &Shard) {
 }
 
 fn place_of(core: &CoreState, shard: &Shard) -> Option<u64> {
-    let roots = &core.layout.superblocks[usize::from(shard.drive)].roots;
+    let roots = &core.layout.superblocks[usize::from(shard.homes[0])].roots;
     let slot = roots.iter().position(|root| root.kind.get() != 0 && root.shard.get() == shard.id)?;
     Some(SCRUB_START + (slot * BLOCK_BYTES) as u64)
 }
@@ -361,7 +369,8 @@ pub(super) async fn save(core: &Rc<CoreState>, shard: &Shard) {
     let mut buffer = core.pool.take_for_step(BLOCK_BYTES).await;
     let block = shard.scrub.borrow().to_block(shard.id, shard.geometry.drive_id);
     buffer[..BLOCK_BYTES].copy_from_slice(block.as_bytes());
-    if let Err(error) = shard.device.write(offset, BLOCK_BYTES, buffer, Durability::Deferred).await.0 {
+    let device = &shard.writer.drives.get(0).device;
+    if let Err(error) = device.write(offset, BLOCK_BYTES, buffer, Durability::Deferred).await.0 {
         tracing::error!(shard = shard.id, %error, "noting the scrub's place failed; no more writes until restart");
         shard.stop_writing(&error);
     }
@@ -371,7 +380,7 @@ pub(super) async fn save(core: &Rc<CoreState>, shard: &Shard) {
 pub(crate) async fn load(core: &CoreState, shard: &Shard) -> ScrubState {
     let Some(offset) = place_of(core, shard) else { return ScrubState::default() };
     let buffer = core.pool.take_for_step(BLOCK_BYTES).await;
-    match shard.device.read(offset, BLOCK_BYTES, buffer).await {
+    match shard.writer.drives.get(0).device.read(offset, BLOCK_BYTES, buffer).await {
         (Ok(()), buffer) => ScrubState::parse(&buffer, shard.id, shard.geometry.drive_id).unwrap_or_default(),
         (Err(_), _) => ScrubState::default(),
     }

@@ -124,7 +124,7 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
         // Managing space, and ending all writing.
         Request::Reclaim(refusal) => later(async move { shard.reclaim(refusal).await.map(Reply::Judged) }),
         Request::Compact => later(async move { shard.compact().await.map(Reply::Judged) }),
-        Request::Space => Now(Ok(Reply::Space(shard.space()))),
+        Request::Space => Now(Ok(Reply::Space(shard.space_of_copies()))),
         Request::StopWriting(error) => {
             shard.stop_writing(&error);
             Now(Ok(Reply::Done))

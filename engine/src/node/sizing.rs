@@ -305,7 +305,7 @@ pub fn drive(size_bytes: u64, shards: u64) -> DriveSizing {
 /// `drives` drives.
 pub fn default_shards_per_drive(size_bytes: u64, cores: u64, drives: u64) -> u64 {
     let extents = drive(size_bytes, 1).extents;
-    let most = format::shards_max(extents, drives.max(1));
+    let most = format::shards_max(extents, drives.max(1), 1);
     format::default_shards(cores, drives.max(1), most).div_ceil(drives.max(1))
 }
 

@@ -27,6 +27,7 @@ use crate::device::flush::FlushGroup;
 use crate::device::latch::LatchedDevice;
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
+use crate::extent::SetWriter;
 use crate::extent::allocator::ExtentAllocator;
 use crate::hook::{Rare, reached};
 use crate::ring::mailbox::{Mailbox, Notifier};
@@ -57,15 +58,18 @@ pub struct Drive {
     /// Free extents that users may take, as the allocator last told, but at most the number that
     /// counts as few.
     pub(crate) spare_extents: Cell<u32>,
-    /// Bytes of slices that this core wrote, including headers and padding.
+    /// Bytes of slices that this core wrote, including headers and padding, a copy counted once.
     pub(crate) slice_bytes: Cell<u64>,
+    /// Reads of this core that are on their way, where there is a choice of drives.
+    pub(crate) queue: Rc<Cell<u32>>,
 }
 
 impl Drive {
     pub fn new(latched: LatchedDevice, environment: &Rc<dyn Environment>) -> Self {
         let device: Rc<dyn Device> = Rc::new(latched.clone());
         let flush = FlushGroup::new(device.clone(), environment.clone());
-        Self { device, latched, flush, spare_extents: Cell::new(u32::MAX), slice_bytes: Cell::new(0) }
+        let (spare_extents, slice_bytes) = (Cell::new(u32::MAX), Cell::new(0));
+        Self { device, latched, flush, spare_extents, slice_bytes, queue: Rc::default() }
     }
 }
 
@@ -78,6 +82,8 @@ pub struct CoreState {
     /// Small objects that this core read lately.
     pub(crate) cache: ReadCache,
     pub drives: Vec<Drive>,
+    /// The homes of each shard, by its number.
+    pub(crate) writers_of_shards: Vec<SetWriter>,
     pub(crate) mailbox: Mailbox<Message<CoreState>>,
     pub(crate) notifier: Rc<dyn Notifier>,
     /// Requests to shards of other cores that wait for a reply.
@@ -106,6 +112,8 @@ pub struct CoreState {
     pub(crate) writers: Cell<usize>,
     /// Reads that were refused to clients because data was damaged or could not be read.
     pub(crate) refusals: Cell<u64>,
+    /// Copies that were found damaged or unreadable and written anew from another one.
+    pub(crate) repairs: Cell<u64>,
     /// Length of a day by which lifecycle rules are judged, milliseconds.
     pub(crate) lifecycle_day_ms: Cell<u64>,
     /// Grow whenever scrub and lifecycle begin with other options, which ends those that run.
@@ -289,14 +297,24 @@ impl CoreState {
             .unwrap_or_else(|| panic!("drive {drive} is not kept by core {}", self.index))
     }
 
+    /// Returns the extent allocators on this core, with their drives.
+    pub(super) fn own_allocators(&self) -> Vec<(u16, Rc<ExtentAllocator>)> {
+        self.allocators.borrow().iter().map(|(drive, allocator)| (*drive, allocator.clone())).collect()
+    }
+
     /// Returns this core's shards of a drive.
     pub(super) fn shards_of_drive(&self, drive: u16) -> impl Iterator<Item = Rc<Shard>> + use<> {
-        self.own_shards().into_iter().filter(move |shard| shard.drive == drive)
+        self.own_shards().into_iter().filter(move |shard| shard.homes.contains(&drive))
+    }
+
+    /// Returns the drives of a shard's sets as this core reaches them, with the groups of their flushes.
+    pub(crate) fn writer_of(&self, shard: u16) -> &SetWriter {
+        &self.writers_of_shards[usize::from(shard)]
     }
 
     /// Counts a client's read that was refused because the drive did not give what was stored.
     pub(crate) fn note_refusal(&self, error: &EngineError) {
-        if matches!(error, EngineError::Damaged { .. } | EngineError::ReadFailed { .. }) {
+        if error.is_of_copy() {
             self.refusals.set(self.refusals.get() + 1);
         }
     }

@@ -1,32 +1,68 @@
-//! The node's implementation of what the shards of one drive on one core need.
+//! The node's implementation of what a shard on one core needs.
 
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+
+use futures_util::future::join_all;
 
 use super::state::CoreState;
 use crate::device::DeviceError;
 use crate::env::LocalFuture;
 use crate::error::{EngineError, Result};
-use crate::extent::allocator::{Class, HeldBack, Refusal, Taken};
+use crate::extent::allocator::{Class, ExtentAllocator, HeldBack, Refusal, Taken};
+use crate::extent::{MEMBERS_MAX, Member, Members};
+use crate::format::Le32;
 use crate::format::superblock::ShardRootOnDisk;
+use crate::hook::Bug;
 use crate::lifecycle::LifecycleRules;
-use crate::shard::{BucketRules, Growth, LedgerId, ShardReply, ShardRequest, Surroundings};
+use crate::shard::{BucketRules, Growth, LedgerId, ShardReply, ShardRequest, Surroundings, TakenExtents};
 use crate::types::BucketId;
 
-/// A drive as one core sees it. It does not keep the core alive.
-pub(super) struct DriveOfCore {
+/// The homes of a shard as one core sees them. They do not keep the core alive.
+pub(super) struct HomesOfCore {
     core: Weak<CoreState>,
-    drive: u16,
+    /// The places of the homes among the node's drives.
+    homes: Vec<u16>,
 }
 
-impl DriveOfCore {
-    pub fn new(core: &Rc<CoreState>, drive: u16) -> Self {
-        Self { core: Rc::downgrade(core), drive }
+impl HomesOfCore {
+    pub fn new(core: &Rc<CoreState>, homes: &[u16]) -> Self {
+        Self { core: Rc::downgrade(core), homes: homes.to_vec() }
     }
 
     /// Returns the core, or an error when the node is closing.
     fn core(&self) -> Result<Rc<CoreState>> {
         self.core.upgrade().ok_or(EngineError::ShuttingDown)
+    }
+
+    /// Returns the shards that have a home in common with this one.
+    fn neighbours(&self, core: &CoreState) -> Vec<u16> {
+        let is_near = |shard: &u16| core.layout.homes_of(*shard).iter().any(|home| self.homes.contains(home));
+        (0..core.layout.shards).filter(is_near).collect()
+    }
+
+    /// Does something at the allocator of each home, and waits until all have done it.
+    fn at_each<W>(
+        &self,
+        core: Rc<CoreState>,
+        work: impl Fn(Rc<ExtentAllocator>) -> W + Clone + Send + 'static,
+    ) -> LocalFuture<std::result::Result<(), DeviceError>>
+    where
+        W: Future<Output = std::result::Result<(), DeviceError>> + 'static,
+    {
+        let call = |core: Rc<CoreState>, drive: u16| {
+            let (allocator, work) = (core.layout.allocator_core(drive), work.clone());
+            async move {
+                core.call(allocator, move |there| async move { work(there.allocator(drive)).await }).await
+            }
+        };
+        match self.homes.as_slice() {
+            [only] => Box::pin(call(core, *only)),
+            homes => {
+                let calls: Vec<_> = homes.iter().map(|drive| call(core.clone(), *drive)).collect();
+                Box::pin(async move { join_all(calls).await.into_iter().collect() })
+            }
+        }
     }
 }
 
@@ -40,6 +76,58 @@ fn take_here(core: &Rc<CoreState>, drive: u16, class: Class) -> std::result::Res
     let taken = core.allocator(drive).take(class);
     tell_spare(core, drive);
     taken
+}
+
+/// Takes a free extent of a drive.
+async fn take(core: &Rc<CoreState>, drive: u16, class: Class) -> std::result::Result<Taken, Refusal> {
+    let allocator = core.layout.allocator_core(drive);
+    if allocator == core.index {
+        return take_here(core, drive, class);
+    }
+    let orphan = move |core: &Rc<CoreState>, taken: std::result::Result<Taken, Refusal>| {
+        taken.into_iter().for_each(|taken| give(core, drive, taken.extent));
+    };
+    let take = move |core: Rc<CoreState>| async move { take_here(&core, drive, class) };
+    core.call_or(allocator, take, orphan).await
+}
+
+/// Extents that were taken, each with its drive. Those that are left go back when this is dropped.
+struct Taking {
+    core: Rc<CoreState>,
+    taken: Vec<(u16, Taken)>,
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        for (drive, taken) in self.taken.drain(..) {
+            give(&self.core, drive, taken.extent);
+        }
+    }
+}
+
+/// Takes a free extent of each of these drives, or none.
+async fn take_all(
+    core: Rc<CoreState>,
+    drives: Vec<u16>,
+    class: Class,
+) -> std::result::Result<TakenExtents, Refusal> {
+    let mut taking = Taking { core, taken: Vec::with_capacity(drives.len()) };
+    for drive in drives {
+        let taken = take(&taking.core, drive, class).await?;
+        taking.taken.push((drive, taken));
+    }
+    let taken = std::mem::take(&mut taking.taken);
+    let layout = &taking.core.layout;
+    let member = |(drive, taken): &(u16, Taken)| Member {
+        drive: layout.geometry_of(*drive).drive,
+        extent: taken.extent,
+    };
+    let members = Members::new(taken.iter().map(member));
+    Ok(TakenExtents {
+        members: members.unwrap_or_else(|| panic!("a shard has one to {MEMBERS_MAX} homes")),
+        held_back: taken.iter().any(|(_, taken)| taken.held_back),
+        tight: taken.iter().any(|(_, taken)| taken.tight),
+    })
 }
 
 /// Returns an extent to its drive's allocator, by message if that is on another core.
@@ -65,59 +153,55 @@ fn tell_spare(core: &Rc<CoreState>, drive: u16) {
     }
 }
 
-impl Surroundings for DriveOfCore {
-    fn take_extent(&self, class: Class) -> LocalFuture<std::result::Result<Taken, Refusal>> {
-        let Ok(core) = self.core() else { return at_once(Err(Refusal::Scarce)) };
-        let drive = self.drive;
-        let allocator = core.layout.allocator_core(drive);
-        if allocator == core.index {
-            return Box::pin(async move { take_here(&core, drive, class) });
+impl Surroundings for HomesOfCore {
+    fn take_extents(&self, class: Class) -> LocalFuture<std::result::Result<TakenExtents, Refusal>> {
+        match self.core() {
+            Ok(core) => Box::pin(take_all(core, self.homes.clone(), class)),
+            Err(_) => at_once(Err(Refusal::Scarce)),
         }
-        Box::pin(async move {
-            let orphan = move |core: &Rc<CoreState>, taken: std::result::Result<Taken, Refusal>| {
-                taken.into_iter().for_each(|taken| give(core, drive, taken.extent));
-            };
-            let take = move |core: Rc<CoreState>| async move { take_here(&core, drive, class) };
-            core.call_or(allocator, take, orphan).await
-        })
     }
 
-    fn give_extents(&self, extents: Vec<u32>) {
-        if let Ok(core) = self.core() {
-            extents.into_iter().for_each(|extent| give(&core, self.drive, extent));
+    fn give_extents(&self, extents: Vec<Members>) {
+        let Ok(core) = self.core() else { return };
+        for member in extents.iter().flat_map(Members::iter) {
+            // What lies on a drive that is out of the view is not accounted for.
+            if let Some(drive) = core.layout.place_of(member.drive) {
+                give(&core, drive, member.extent);
+            }
         }
     }
 
     fn hold_back(&self, shard: u16, extents: HeldBack) {
         let Ok(core) = self.core() else { return };
-        let drive = self.drive;
-        let hold = move |core: &Rc<CoreState>| {
-            core.allocator(drive).hold_back(shard, extents);
-            tell_spare(core, drive);
-        };
-        core.send(core.layout.allocator_core(drive), Box::new(hold));
+        for drive in self.homes.iter().copied() {
+            let hold = move |core: &Rc<CoreState>| {
+                core.allocator(drive).hold_back(shard, extents);
+                tell_spare(core, drive);
+            };
+            core.send(core.layout.allocator_core(drive), Box::new(hold));
+        }
     }
 
     fn spare_extents(&self) -> u32 {
-        self.core().map_or(u32::MAX, |core| core.drives[usize::from(self.drive)].spare_extents.get())
+        let Ok(core) = self.core() else { return u32::MAX };
+        let spare = self.homes.iter().map(|drive| core.drives[usize::from(*drive)].spare_extents.get());
+        spare.min().unwrap_or(u32::MAX)
     }
 
     fn reclaim(&self, refusal: Refusal) -> LocalFuture<bool> {
         let Ok(core) = self.core() else { return at_once(false) };
-        let drive = self.drive;
+        let shards = self.neighbours(&core);
         Box::pin(async move {
-            let shards: Vec<u16> = core.layout.shards_of_drive(drive).collect();
             let asked = shards.into_iter().map(|shard| core.ask(shard, ShardRequest::Reclaim(refusal)));
-            let outcomes = futures_util::future::join_all(asked).await;
+            let outcomes = join_all(asked).await;
             outcomes.into_iter().any(|outcome| matches!(outcome, Ok(ShardReply::Judged(true))))
         })
     }
 
     fn compact(&self, first: u16) -> LocalFuture<bool> {
         let Ok(core) = self.core() else { return at_once(false) };
-        let drive = self.drive;
+        let mut shards = self.neighbours(&core);
         Box::pin(async move {
-            let mut shards: Vec<u16> = core.layout.shards_of_drive(drive).collect();
             shards.sort_by_key(|shard| *shard != first);
             for shard in shards {
                 if matches!(core.ask(shard, ShardRequest::Compact).await, Ok(ShardReply::Judged(true))) {
@@ -131,36 +215,45 @@ impl Surroundings for DriveOfCore {
     fn install_root(
         &self,
         root: ShardRootOnDisk,
+        members: Members,
     ) -> LocalFuture<Result<std::result::Result<(), DeviceError>>> {
         let core = match self.core() {
             Ok(core) => core,
             Err(error) => return at_once(Err(error)),
         };
-        let (drive, allocator) = (self.drive, core.layout.allocator_core(self.drive));
-        let install = move |core: Rc<CoreState>| async move { core.allocator(drive).install(root).await };
-        Box::pin(async move { Ok(core.call(allocator, install).await) })
+        let install = move |allocator: Rc<ExtentAllocator>| async move {
+            let Some(extent) = members.on(allocator.drive_number()) else {
+                panic!("a checkpoint lies on every home")
+            };
+            allocator.install(ShardRootOnDisk { extent: Le32::new(extent), ..root }).await
+        };
+        if core.layout.geometry_of(self.homes[0]).planted.is(Bug::InstallRootOnOneHome) {
+            let one = Self { core: self.core.clone(), homes: self.homes[..1].to_vec() };
+            let installed = one.at_each(core, install);
+            return Box::pin(async move { Ok(installed.await) });
+        }
+        let installed = self.at_each(core, install);
+        Box::pin(async move { Ok(installed.await) })
     }
 
     fn note_log_begun(&self, shard: u16) -> LocalFuture<std::result::Result<(), DeviceError>> {
         let Ok(core) = self.core() else { return at_once(Ok(())) };
-        let (drive, allocator) = (self.drive, core.layout.allocator_core(self.drive));
-        let note =
-            move |core: Rc<CoreState>| async move { core.allocator(drive).note_log_begun(shard).await };
-        Box::pin(async move { core.call(allocator, note).await })
+        self.at_each(core, move |allocator| async move { allocator.note_log_begun(shard).await })
     }
 
     /// Nobody knows whose writes the flush should have made durable, so the shards stop on all
     /// cores.
     fn stop_drive(&self, error: &DeviceError) {
         let Ok(core) = self.core() else { return };
-        let drive = self.drive;
-        for other in 0..core.layout.cores {
-            let error = error.clone();
-            let stop = move |core: &Rc<CoreState>| {
-                core.drives[usize::from(drive)].flush.stop(error);
-                core.shards_of_drive(drive).for_each(|shard| shard.end_writing());
-            };
-            core.send(other, Box::new(stop));
+        for drive in self.homes.iter().copied() {
+            for other in 0..core.layout.cores {
+                let error = error.clone();
+                let stop = move |core: &Rc<CoreState>| {
+                    core.drives[usize::from(drive)].flush.stop(error);
+                    core.shards_of_drive(drive).for_each(|shard| shard.end_writing());
+                };
+                core.send(other, Box::new(stop));
+            }
         }
     }
 

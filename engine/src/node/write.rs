@@ -15,10 +15,10 @@ use zerocopy::IntoBytes;
 
 use super::read::appetite;
 use super::state::{CoreState, Drive};
-use crate::device::{DeviceError, Durability, IoFuture};
+use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
 use crate::extent::sets::Places;
-use crate::extent::{SetPlace, SlicePlace, coalesce, full_slices, slices_of, tail_units};
+use crate::extent::{SetPlace, SlicePlace, Writes, coalesce, full_slices, slices_of, tail_units};
 use crate::format::parts::encode_table;
 use crate::format::record::{PartV1, RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk, UNITS_PER_SLOT};
@@ -229,7 +229,7 @@ struct SliceWriter {
     reserved_tail: bool,
     next_slice: u32,
     current: Option<Current>,
-    in_flight: VecDeque<IoFuture>,
+    in_flight: VecDeque<Writes>,
 }
 
 /// The slice that is being filled.
@@ -403,16 +403,16 @@ impl SliceWriter {
 
     /// Starts a write at an offset of a set.
     fn send(&mut self, (at, offset): (SetPlace, u32), length: usize, buffer: Buffer) {
-        let drive = self.core.layout.drive_with(at.drive);
-        let offset = self.core.layout.geometry_of(drive).byte_of(at, offset);
-        let Drive { device, slice_bytes, .. } = &self.core.drives[usize::from(drive)];
+        let home = self.core.layout.first_home_of(self.shard);
+        let Drive { slice_bytes, .. } = &self.core.drives[usize::from(home)];
         slice_bytes.set(slice_bytes.get() + length as u64);
-        self.in_flight.push_back(device.write(offset, length, buffer, Durability::Deferred));
+        let drives = &self.core.writer_of(self.shard).drives;
+        self.in_flight.push_back(drives.write((at, offset), length, buffer, Durability::Deferred));
     }
 
     async fn settle_one(&mut self) -> Result<()> {
         let Some(write) = self.in_flight.front_mut() else { return Ok(()) };
-        let (result, _) = write.await;
+        let result = write.done().await;
         self.in_flight.pop_front();
         result.map_err(|error| self.stop_shard(&error))
     }
@@ -429,10 +429,9 @@ impl SliceWriter {
                 other => other.mistaken(),
             };
         }
-        let drive = self.core.layout.drive_of(self.shard);
         if !self.segment.runs.is_empty() {
-            let flush = self.core.drives[usize::from(drive)].flush.clone();
-            flush.flush().await.map_err(|error| self.stop_shard(&error))?;
+            let flushed = self.core.writer_of(self.shard).flush().await;
+            flushed.map_err(|error| self.stop_shard(&error))?;
         }
         Ok(std::mem::take(&mut self.segment))
     }
@@ -475,8 +474,8 @@ impl Drop for SliceWriter {
         let (core, shard) = (self.core.clone(), self.shard);
         let in_flight = std::mem::take(&mut self.in_flight);
         self.core.environment.spawn(Box::pin(async move {
-            for write in in_flight {
-                let _ = write.await;
+            for mut write in in_flight {
+                let _ = write.done().await;
             }
             release(&core, shard, segment.runs, segment.length);
         }));

@@ -212,7 +212,7 @@ impl Pool {
     }
 
     fn buffer(&self, chunk: u32, slot: u16, class: usize) -> Buffer {
-        Buffer { pool: self.clone(), chunk, slot, class: class as u8 }
+        Buffer { pool: self.clone(), chunk, slot, class: class as u8, shared: None }
     }
 
     fn give_back(&self, chunk: u32, slot: u16, class: usize) {
@@ -362,12 +362,32 @@ pub struct Buffer {
     chunk: u32,
     slot: u16,
     class: u8,
+    /// Set in a handle of a shared buffer, which keeps it from the pool.
+    shared: Option<Rc<Buffer>>,
+}
+
+/// A buffer that several operations read, and nobody writes any more.
+pub struct SharedBuffer(Rc<Buffer>);
+
+impl SharedBuffer {
+    /// Returns a handle for one more operation. The buffer returns to its pool when the last handle and
+    /// this are dropped.
+    pub fn another(&self) -> Buffer {
+        let Buffer { pool, chunk, slot, class, .. } = &*self.0;
+        let (chunk, slot, class) = (*chunk, *slot, *class);
+        Buffer { pool: pool.clone(), chunk, slot, class, shared: Some(self.0.clone()) }
+    }
 }
 
 impl Buffer {
     /// Returns the usable bytes, which are those of its size class.
     pub fn capacity(&self) -> usize {
         CLASSES[self.class as usize]
+    }
+
+    /// Makes the buffer one that several operations can read.
+    pub fn share(self) -> SharedBuffer {
+        SharedBuffer(Rc::new(self))
     }
 
     /// Returns the pool that the buffer returns to.
@@ -384,21 +404,27 @@ impl Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         // SAFETY: the range is in the mapping (chunk and slot are in bounds by construction), was
-        // zeroed by the kernel, and belongs to this buffer alone until it is dropped.
+        // zeroed by the kernel, and belongs to this buffer alone until it is dropped. Handles of a shared
+        // buffer only read it.
         unsafe { std::slice::from_raw_parts(self.address(), self.capacity()) }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `deref`, and `&mut self` makes the access exclusive.
+        assert!(self.shared.is_none(), "a shared buffer is not written to");
+        // SAFETY: as in `deref`, and `&mut self` makes the access exclusive, since this is no handle of a
+        // shared buffer.
         unsafe { std::slice::from_raw_parts_mut(self.address(), self.capacity()) }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.pool.give_back(self.chunk, self.slot, self.class as usize);
+        // What a handle keeps returns by itself.
+        if self.shared.is_none() {
+            self.pool.give_back(self.chunk, self.slot, self.class as usize);
+        }
     }
 }
 

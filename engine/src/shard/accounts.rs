@@ -103,6 +103,8 @@ pub struct ShardSpace {
     /// Bytes that are owned but free.
     pub free_bytes: u64,
     pub owned_bytes: u64,
+    /// Bytes of the extents that are further copies of those that are owned, on drives that are here.
+    pub copies_bytes: u64,
     pub objects: u64,
     pub index_bytes: u64,
     pub runs: RunCount,
@@ -306,6 +308,7 @@ impl Accounts {
             reserved_bytes: self.reserved_units * unit + beside + log_free,
             free_bytes: self.slices.extent_count() as u64 * extent - used * unit,
             owned_bytes: (self.logs.count() + self.slices.extent_count()) as u64 * extent + beside,
+            copies_bytes: 0,
             runs: self.runs,
             ..ShardSpace::default()
         }

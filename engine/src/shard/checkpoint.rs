@@ -32,16 +32,16 @@ use super::maintenance::{Peak, Task};
 use super::recover::{RecoverError, Source};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
-use crate::extent::SetPlace;
 use crate::extent::allocator::{Class, Refusal};
 use crate::extent::sets::{KIND_CHECKPOINT, KIND_LOG};
+use crate::extent::{MEMBERS_MAX, Members, SetPlace};
 use crate::format::checkpoint::{
     CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
     HEADER_BYTES, KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_NODE_RECORDS, KIND_ROOT,
     KIND_SETS, KIND_UPLOADS, LogPlaceV1, encode_logs, encode_sets,
 };
 use crate::format::record::{ClockV1, encode_buckets, encode_clock, encode_node_records, encode_uploads};
-use crate::format::set::{SET_BYTES, SetV1};
+use crate::format::set::{MemberV1, SET_BYTES, SetV1};
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::format::{Le16, Le32, Le64, blocks_up};
 use crate::hook::{Bug, Rare, reached};
@@ -154,13 +154,13 @@ impl Shard {
 
     /// With a bug planted, frees the numbers of the old checkpoint's sets while it is still in force,
     /// and returns their extents, which stay taken.
-    fn free_numbers_early(&self) -> Vec<u32> {
+    fn free_numbers_early(&self) -> Vec<Members> {
         if !self.geometry.planted.is(Bug::ReuseNumberEarly) {
             return Vec::new();
         }
         let space = &mut self.state.borrow_mut().space;
         let early = std::mem::take(&mut space.checkpoint_sets);
-        early.into_iter().map(|set| space.sets.remove(set).extent).collect()
+        early.into_iter().map(|set| space.sets.remove(set).members).collect()
     }
 
     /// Returns where the root chunk of the checkpoint in force is, and the chunks that it names.
@@ -173,7 +173,7 @@ impl Shard {
     ) -> std::result::Result<Option<(ShardRootOnDisk, Vec<(u32, ChunkPlaceV1)>)>, RecoverError> {
         let _one = self.upkeep.turn(Task::Checkpoint).await;
         let Some(place) = self.checkpoints.root() else { return Ok(None) };
-        let (root, own) = self.source().root(place).await?;
+        let (root, own) = self.source().root(place, self.place(place.set.get())).await?;
         let chunks = self.source().named_chunks(&root, &own, place.sequence.get()).await?;
         Ok(Some((place, chunks)))
     }
@@ -205,10 +205,12 @@ impl Shard {
             shard: self.id,
             geometry: &self.geometry,
             settings: &self.settings,
-            device: &self.device,
+            drives: &self.writer.drives,
             pool: &self.pool,
             salvage: None,
             told: None,
+            makes_alike: false,
+            wants_every_copy: true,
         }
     }
 
@@ -310,12 +312,12 @@ impl<'a> Writer<'a> {
         };
         let (at, place) = self.write_root(root).await?;
         // 4. Make all of it durable before anything names it.
-        self.shard.flush.flush().await?;
+        self.shard.writer.flush().await?;
         // 5. Put it in force.
         let installed = ShardRootOnDisk {
             shard: Le16::new(self.shard.id),
             kind: Le16::new(ROOT_CHECKPOINT),
-            extent: Le32::new(at.extent),
+            extent: Le32::new(at.extent()),
             offset: Le32::new(place.offset),
             length: Le32::new(place.length),
             sequence: Le64::new(self.sequence),
@@ -325,7 +327,7 @@ impl<'a> Writer<'a> {
             set: Le32::new(at.set),
             reserved: [0; 4],
         };
-        self.shard.surroundings.install_root(installed).await??;
+        self.shard.surroundings.install_root(installed, at.members).await??;
         Ok((logs, installed))
     }
 
@@ -411,7 +413,8 @@ impl<'a> Writer<'a> {
         root: CheckpointRootV1,
     ) -> std::result::Result<(SetPlace, ChunkPlaceV1), CheckpointError> {
         // The root itself may need one more set, so room to name it is left.
-        let own_bytes = blocks_up(SET_BYTES * (self.own.len() + 2));
+        let set_bytes = SET_BYTES + (MEMBERS_MAX - 1) * size_of::<MemberV1>();
+        let own_bytes = blocks_up(set_bytes * (self.own.len() + 2));
         let needed = blocks_up(HEADER_BYTES + root.encode().len()) + own_bytes;
         let at = self.make_room(needed).await?;
         let number = root.rest.first + root.rest.chunks.len() as u32;
@@ -476,8 +479,8 @@ impl<'a> Writer<'a> {
         };
         let crc = CheckpointChunkOnDisk::seal_into(identity, payload.len(), &mut buffer[..padded]);
         let place = ChunkPlaceV1 { set: at.set, offset: self.offset, length: length as u32, crc, kind };
-        let byte = self.shard.geometry.byte_of(at, self.offset);
-        self.shard.device.write(byte, padded, buffer, Durability::Deferred).await.0?;
+        let to = (at, self.offset);
+        self.shard.writer.drives.write(to, padded, buffer, Durability::Deferred).done().await?;
         self.shard.count(|counters| counters.checkpoint_bytes += padded as u64);
         self.offset += padded as u32;
         Ok(place)

@@ -216,7 +216,7 @@ impl Shard {
         if self.state.borrow().space.logs.has_live(victim.extent) {
             tracing::error!(
                 shard = self.id,
-                extent = self.place(victim.extent).extent,
+                extent = self.place(victim.extent).extent(),
                 "the log cleaner leaves an extent as it is"
             );
             self.cleaner.note_unreadable(victim.extent);
@@ -299,41 +299,65 @@ impl Shard {
         entry: &Entry,
         record: Record,
     ) -> Result<Option<(Mutation, EncodedRecord)>> {
-        let Some(place @ (set, offset, length)) = record.place(entry) else { return Ok(None) };
+        let Some((set, offset, _)) = record.place(entry) else { return Ok(None) };
         if set != victim.extent {
             return Ok(None);
         }
-        let mut before = None;
-        for _ in 0..READS_OF_DAMAGE {
-            let (buffer, start) = match self.read_record(place).await {
-                Err(EngineError::ReadFailed { .. }) => return Ok(None),
-                read => read?,
-            };
-            let bytes = &buffer[start..];
-            let read = match record {
-                Record::Version => self
-                    .put_of((bucket, key), (entry, victim.log_number), bytes)
-                    .map(|(put, view)| (Mutation::Put(put), view.moved_copy())),
-                Record::Metadata => self
-                    .meta_of((bucket, key), (entry, victim.log_number), bytes)
-                    .map(|(meta, view)| (Mutation::Meta(meta), view.moved_copy())),
-            };
-            if let Ok(copy) = read {
-                return Ok(Some(copy));
-            }
-            let seen = crc32c::crc32c(&bytes[..length as usize]);
-            if before.replace(seen).is_some_and(|before| before != seen) {
-                return Ok(None);
+        let mut settled = true;
+        for home in 0..self.homes.len() {
+            match self.copy_at(home, victim, (bucket, key), entry, record).await? {
+                Copied::Whole(copy) => return Ok(Some(*copy)),
+                Copied::Damaged => {}
+                Copied::Unsettled => settled = false,
             }
         }
+        if !settled {
+            return Ok(None);
+        }
         let (shard, name) = (self.id, String::from_utf8_lossy(key));
-        let extent = self.place(set).extent;
+        let extent = self.place(set).extent();
         tracing::error!(shard, bucket = bucket.0, key = %name, extent, offset, "an object's record is damaged");
         reached(Rare::RecordLost);
         Ok(Some(match record {
             Record::Version => loss_of(bucket, key, entry),
             Record::Metadata => loss_of_metadata(bucket, key, entry),
         }))
+    }
+
+    /// Reads a record of a version from the copy on a home, again and again while it is damaged.
+    async fn copy_at(
+        &self,
+        home: usize,
+        victim: ClosedExtent,
+        of: (BucketId, &[u8]),
+        entry: &Entry,
+        record: Record,
+    ) -> Result<Copied> {
+        let Some(place @ (.., length)) = record.place(entry) else { return Ok(Copied::Unsettled) };
+        let mut before = None;
+        for _ in 0..READS_OF_DAMAGE {
+            let (buffer, start) = match self.read_record(place, home).await {
+                Err(EngineError::ReadFailed { .. }) => return Ok(Copied::Unsettled),
+                read => read?,
+            };
+            let bytes = &buffer[start..];
+            let read = match record {
+                Record::Version => self
+                    .put_of(of, (entry, victim.log_number), bytes)
+                    .map(|(put, view)| (Mutation::Put(put), view.moved_copy())),
+                Record::Metadata => self
+                    .meta_of(of, (entry, victim.log_number), bytes)
+                    .map(|(meta, view)| (Mutation::Meta(meta), view.moved_copy())),
+            };
+            if let Ok(copy) = read {
+                return Ok(Copied::Whole(Box::new(copy)));
+            }
+            let seen = crc32c::crc32c(&bytes[..length as usize]);
+            if before.replace(seen).is_some_and(|before| before != seen) {
+                return Ok(Copied::Unsettled);
+            }
+        }
+        Ok(Copied::Damaged)
     }
 
     async fn move_records(self: &Rc<Self>, victim: ClosedExtent) -> Result<()> {
@@ -352,18 +376,26 @@ impl Shard {
         self.append_copies(together.unwrap_or_default(), victim).await
     }
 
-    /// Reads a window of an extent, and returns what [`Self::live_in_window`] does.
+    /// Reads a window of an extent, and returns what [`Self::live_in_window`] does, of the first copy that
+    /// is whole.
     async fn copies_in_window(
         &self,
         victim: ClosedExtent,
         offset: u32,
     ) -> Result<(Vec<(Mutation, EncodedRecord)>, u32)> {
         let window = (self.geometry.extent_bytes - offset).min(BATCH_BYTES_MAX as u32) as usize;
-        let at = (self.place(victim.extent), offset);
-        let read = self.geometry.read_set(&self.device, &self.pool, at, window).await;
-        let buffer = read.map_err(EngineError::read_failed)?;
-        self.count(|counters| counters.cleaner_read_bytes += window as u64);
-        self.live_in_window(victim, offset, &buffer[..window])
+        let (place, drives) = (self.place(victim.extent), &self.writer.drives);
+        let mut first = None;
+        for copy in drives.copies(place) {
+            let read = drives.read_copy(&self.pool, copy, offset, window).await;
+            self.count(|counters| counters.cleaner_read_bytes += window as u64);
+            let live = read.map_err(EngineError::read_failed);
+            match live.and_then(|buffer| self.live_in_window(victim, offset, &buffer[..window])) {
+                Ok(live) => return Ok(live),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        Err(first.unwrap_or(EngineError::WritesStopped { shard: self.id }))
     }
 
     /// Returns copies of the live records in the whole batches of a window, and how many bytes of
@@ -383,7 +415,7 @@ impl Shard {
                 // The next window begins with this batch.
                 Err(FormatDamage::Short) if passed > 0 => break,
                 Ok(_) | Err(_) => {
-                    let (extent, offset) = (self.place(victim.extent).extent, start);
+                    let (extent, offset) = (self.place(victim.extent).extent(), start);
                     return Err(EngineError::Damaged { what: "log batch", extent, offset });
                 }
             };
@@ -479,6 +511,14 @@ impl Shard {
         };
         select(pin!(paced), idle).await;
     }
+}
+
+/// What the cleaner found where a record should be.
+enum Copied {
+    Whole(Box<(Mutation, EncodedRecord)>),
+    Damaged,
+    /// It can not be read, or the reads do not settle what is there.
+    Unsettled,
 }
 
 /// The two records that a version may have.

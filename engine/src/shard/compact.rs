@@ -179,11 +179,7 @@ impl Shard {
         let _pinned = Pinned { shard: self, pins };
         let Found::Entry(found) = found else { return Ok(Moved::Skipped) };
         let FoundEntry { entry, log, .. } = *found;
-        let mut put = {
-            let place = (entry.location.extent, entry.location.offset, entry.record_length);
-            let (buffer, start) = self.read_record(place).await?;
-            self.put_of((bucket, key), (&entry, log.log_number), &buffer[start..])?.0
-        };
+        let mut put = self.read_put((bucket, key), (&entry, log.log_number)).await?;
         // 2. and 3. Copy the slices and flush.
         let mut handles = Vec::new();
         for segment in put.segments.iter_mut().filter(|segment| lies_in(segment, victims)) {
@@ -196,7 +192,7 @@ impl Shard {
             return Ok(Moved::Skipped);
         }
         if !self.geometry.planted.is(Bug::MoveUnflushed) {
-            self.flush.flush().await.map_err(|error| self.stopped_by(&error))?;
+            self.writer.flush().await.map_err(|error| self.stopped_by(&error))?;
         }
         // 4. Write the record anew.
         put.change += 1;
@@ -210,17 +206,36 @@ impl Shard {
         Ok(Moved::Done)
     }
 
-    /// Reads the blocks of the record with this extent, offset and length. Returns them, and the
-    /// offset at which the record begins.
+    /// Reads the record of an object, from one copy after the other until one is whole.
+    async fn read_put(&self, of: (BucketId, &[u8]), (entry, log_number): (&Entry, u64)) -> Result<PutV1> {
+        let place = (entry.location.extent, entry.location.offset, entry.record_length);
+        let mut first = None;
+        for home in 0..self.homes.len() {
+            let read = match self.read_record(place, home).await {
+                Ok((buffer, start)) => {
+                    self.put_of(of, (entry, log_number), &buffer[start..]).map(|(put, _)| put)
+                }
+                Err(error) => Err(error),
+            };
+            match read {
+                Err(error) if error.is_of_copy() => drop(first.get_or_insert(error)),
+                read => return read,
+            }
+        }
+        Err(first.unwrap_or(EngineError::WritesStopped { shard: self.id }))
+    }
+
+    /// Reads the blocks of the record with this extent, offset and length, of the copy on a home. Returns
+    /// them, and the offset at which the record begins.
     ///
     /// # Errors
     /// Returns [`EngineError::ReadFailed`] when the device fails.
-    pub(super) async fn read_record(&self, place: (u32, u32, u32)) -> Result<(Buffer, usize)> {
+    pub(super) async fn read_record(&self, place: (u32, u32, u32), home: usize) -> Result<(Buffer, usize)> {
         let (set, offset, length) = place;
-        let at = self.place(set);
+        let copy = self.writer.drives.copy(self.place(set), home);
         let first = offset - offset % BLOCK_BYTES as u32;
         let length = blocks_covering(offset, length) as usize * BLOCK_BYTES;
-        let read = self.geometry.read_set(&self.device, &self.pool, (at, first), length).await;
+        let read = self.writer.drives.read_copy(&self.pool, copy, first, length).await;
         Ok((read.map_err(EngineError::read_failed)?, (offset - first) as usize))
     }
 
@@ -235,7 +250,7 @@ impl Shard {
         bytes: &'a [u8],
     ) -> Result<(PutV1, RecordView<'a>)> {
         let (at, offset) = (self.place(entry.location.extent), entry.location.offset);
-        let damaged = |what| EngineError::Damaged { what, extent: at.extent, offset };
+        let damaged = |what| EngineError::Damaged { what, extent: at.extent(), offset };
         let mark = self.geometry.record_mark(self.id, LogSet { place: at, log_number }, offset);
         let (view, put) = RecordView::of_put(bytes, mark).map_err(damaged)?;
         let numbers = (put.generation, put.change) == (entry.generation, entry.change);
@@ -260,7 +275,7 @@ impl Shard {
     ) -> Result<(MetaV1, RecordView<'a>)> {
         let Some(place) = entry.meta else { panic!("the version has a record of metadata") };
         let log = LogSet { place: self.place(place.extent), log_number };
-        let extent = log.place.extent;
+        let extent = log.place.extent();
         let damaged = |what| EngineError::Damaged { what, extent, offset: place.offset };
         let mark = self.geometry.record_mark(self.id, log, place.offset);
         let (view, meta) = RecordView::of_meta(bytes, mark).map_err(damaged)?;
@@ -305,10 +320,22 @@ impl Shard {
         Ok(())
     }
 
+    /// Copies a slice, from one copy after the other until one is whole.
     async fn copy_slice(&self, from: SlicePlace, to: &RunV1, generation: u64) -> Result<()> {
+        let mut first = None;
+        for home in 0..self.homes.len() {
+            match self.copy_slice_of(home, from, to, generation).await {
+                Err(error) if error.is_of_copy() => drop(first.get_or_insert(error)),
+                copied => return copied,
+            }
+        }
+        Err(first.unwrap_or(EngineError::WritesStopped { shard: self.id }))
+    }
+
+    async fn copy_slice_of(&self, home: usize, from: SlicePlace, to: &RunV1, generation: u64) -> Result<()> {
         let (source, target) = (self.place(from.extent), self.place(to.extent));
-        let (extent, offset) = (source.extent, from.offset);
-        let sources = ((self.id, &self.geometry), (&self.device, &self.pool));
+        let (extent, offset) = (source.extent(), from.offset);
+        let sources = ((self.id, &self.geometry), (&self.writer.drives, home, &self.pool));
         let mut pieces = SliceVerifier::new(sources.0, sources.1, (from, source), generation);
         loop {
             let mut piece = match pieces.next().await {
@@ -322,8 +349,9 @@ impl Shard {
                 let header = header.moved_to(target.identity(), place);
                 piece.buffer[..BLOCK_BYTES].copy_from_slice(header.as_bytes());
             }
-            let at = self.geometry.byte_of(target, place + piece.offset);
-            let written = self.device.write(at, piece.length, piece.buffer, Durability::Deferred).await.0;
+            let to = (target, place + piece.offset);
+            let drives = &self.writer.drives;
+            let written = drives.write(to, piece.length, piece.buffer, Durability::Deferred).done().await;
             written.map_err(|error| self.stopped_by(&error))?;
             self.count(|counters| counters.relocated_bytes += piece.length as u64);
         }

@@ -19,11 +19,10 @@ use super::recover::Recovered;
 use super::settings::Settings;
 use super::state::State;
 use super::surroundings::Surroundings;
-use crate::device::flush::FlushGroup;
-use crate::device::{Device, DeviceError};
+use crate::device::DeviceError;
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
-use crate::extent::{Geometry, SetPlace};
+use crate::extent::{Geometry, SetPlace, SetWriter};
 use crate::format::record::{Mutation, SegmentV1};
 use crate::format::scrub::ScrubState;
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
@@ -68,12 +67,12 @@ pub struct ShardCounters {
 /// The parts from which a core makes a shard when it opens it.
 pub(crate) struct ShardParts {
     pub id: u16,
-    pub drive: u16,
+    /// The places of its homes among the node's drives.
+    pub homes: Vec<u16>,
     pub geometry: Geometry,
     pub settings: Settings,
     pub surroundings: Rc<dyn Surroundings>,
-    pub device: Rc<dyn Device>,
-    pub flush: Rc<FlushGroup>,
+    pub writer: SetWriter,
     pub pool: Pool,
     pub environment: Rc<dyn Environment>,
     /// The shard's root in the superblock.
@@ -84,12 +83,12 @@ pub(crate) struct ShardParts {
 /// The owner of a part of all keys, on one core.
 pub struct Shard {
     pub id: u16,
-    pub drive: u16,
+    /// The places of its homes among the node's drives.
+    pub homes: Vec<u16>,
     pub geometry: Geometry,
     pub(crate) settings: Settings,
     pub(super) surroundings: Rc<dyn Surroundings>,
-    pub(crate) device: Rc<dyn Device>,
-    pub(crate) flush: Rc<FlushGroup>,
+    pub(crate) writer: SetWriter,
     pub(crate) pool: Pool,
     pub(crate) environment: Rc<dyn Environment>,
     pub state: RefCell<State>,
@@ -114,20 +113,20 @@ pub struct Shard {
 impl Shard {
     /// Makes a shard from what recovery found. Nothing writes its log yet.
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
-        let ShardParts { id, drive, geometry, settings, surroundings, device, flush, pool, .. } = parts;
+        let ShardParts { id, homes, geometry, settings, surroundings, writer, pool, .. } = parts;
         let (environment, recovered) = (parts.environment, parts.recovered);
         // Before the first life nobody wrote.
         let begun = geometry.epoch == 1 || geometry.planted.is(Bug::ContinueTornLog);
         #[cfg(not(feature = "planted-bugs"))]
-        let (log_device, log_flush) = (device.clone(), flush.clone());
+        let log_writer = writer.clone();
         #[cfg(feature = "planted-bugs")]
-        let (log_device, log_flush) =
-            crate::device::planted::of_log(geometry.planted, &device, &flush, &pool, &environment);
+        let log_writer = writer.with(|home, device, flush| {
+            crate::device::planted::of_log((geometry.planted, home), device, flush, &pool, &environment)
+        });
         let log = LogParts {
             shard: id,
             geometry,
-            device: log_device,
-            flush: log_flush,
+            writer: log_writer,
             pool: pool.clone(),
             environment: environment.clone(),
         };
@@ -135,12 +134,11 @@ impl Shard {
         let root = parts.root.filter(|root| root.kind.get() == ROOT_CHECKPOINT);
         Rc::new(Self {
             id,
-            drive,
+            homes,
             geometry,
             settings,
             surroundings,
-            device,
-            flush,
+            writer,
             pool,
             environment,
             state: RefCell::new(recovered.state),
@@ -204,7 +202,17 @@ impl Shard {
         ShardSpace { objects, index_bytes, ..state.space.space(self.log.spare_count()) }
     }
 
-    /// Returns the place of every set that the shard owns, for the simulator's checks.
+    /// Returns what [`Self::space`] does, with the bytes of further copies.
+    pub(crate) fn space_of_copies(&self) -> ShardSpace {
+        let further = |place: SetPlace| self.writer.drives.copies(place).count().saturating_sub(1) as u64;
+        let copies: u64 = match self.writer.drives.count() {
+            1 => 0,
+            _ => self.places().into_iter().map(further).sum(),
+        };
+        ShardSpace { copies_bytes: copies * u64::from(self.geometry.extent_bytes), ..self.space() }
+    }
+
+    /// Returns the place of every set that the shard owns.
     pub(crate) fn places(&self) -> Vec<SetPlace> {
         let mut places = self.state.borrow().space.places();
         places.extend(self.log.spare_sets());

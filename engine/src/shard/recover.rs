@@ -13,18 +13,15 @@
 //! A server stops at the first damage. `ringbolt check` goes on behind it ([`Source::salvage`]).
 //! The result is then a shard without what was damaged, and a list of that damage.
 
-use std::cell::RefCell;
-use std::collections::HashSet;
-use std::rc::Rc;
-
 use super::accounts::Accounts;
 use super::entry::Entry;
 use super::lock_clock::TIME_LOST_MS;
 use super::settings::Settings;
 use super::state::{State, UploadKey};
-use crate::device::{Device, DeviceError};
+use crate::device::{DeviceError, Durability};
 use crate::extent::sets::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES};
-use crate::extent::{Geometry, SetPlace, is_whole, run_units};
+use crate::extent::{Drives, Geometry, Member, Members, SetCopy, SetPlace, is_whole, run_units};
+use crate::format::batch::BATCH_BYTES_MAX;
 use crate::format::checkpoint::{
     CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
     HEADER_BYTES, KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_NODE_RECORDS, KIND_ROOT,
@@ -37,10 +34,13 @@ use crate::format::set::SetV1;
 use crate::format::slice::UNIT_BYTES;
 use crate::format::superblock::{ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk};
 use crate::format::{BLOCK_BYTES, FormatDamage, blocks_up};
+use crate::hook::{Bug, Rare, reached};
 use crate::index::{OrderedIndex, Step, keys};
 use crate::log::LogPosition;
-use crate::log::replay::{Replay, ReplayError};
+use crate::log::replay::{Replay, ReplayError, Uneven};
 use crate::ring::Pool;
+use std::cell::RefCell;
+use std::collections::HashSet;
 
 /// Limit above which a batch sequence number is refused as damage. No log ever has so many batches.
 const SEQUENCE_MAX: u64 = 1 << 62;
@@ -81,12 +81,32 @@ pub struct Source<'a> {
     pub shard: u16,
     pub geometry: &'a Geometry,
     pub settings: &'a Settings,
-    pub device: &'a Rc<dyn Device>,
+    /// The homes of the shard that are present.
+    pub drives: &'a Drives,
     pub pool: &'a Pool,
     /// The salvage that goes on behind damage; `None` to stop at the first damage.
     pub salvage: Option<&'a Salvage>,
     /// Is told of each step, for those who wait.
     pub told: Option<&'a dyn Fn(RecoveryStep)>,
+    /// The copies of the log are made alike, as a start has to; a check writes nothing.
+    pub makes_alike: bool,
+    /// Every copy of a chunk has to be whole, as the scrub wants it; else one is enough.
+    pub wants_every_copy: bool,
+}
+
+/// The root of a shard on one of its homes.
+#[derive(Clone, Copy, Debug)]
+pub struct HomeRoot {
+    /// The place of the home among the drives.
+    pub home: usize,
+    pub root: ShardRootOnDisk,
+}
+
+impl HomeRoot {
+    /// Orders roots by age: a shard begins without a checkpoint, and each one has the next number.
+    fn age(&self) -> (u16, u64) {
+        (self.root.kind.get(), self.root.sequence.get())
+    }
 }
 
 /// A step of a recovery.
@@ -147,36 +167,61 @@ pub struct Recovered {
 }
 
 impl Source<'_> {
-    /// Recovers a shard from `root`.
+    /// Recovers a shard from the newest of the roots that its homes have. An older one is used where that
+    /// is damaged: what it names is not let go before the newer one is on every home.
     ///
     /// # Errors
     /// Returns an error when something durable is damaged or can not be read.
-    pub async fn recover(&self, root: ShardRootOnDisk) -> Result<Recovered, RecoverError> {
+    pub async fn recover(&self, roots: &[HomeRoot]) -> Result<Recovered, RecoverError> {
+        let mut newest: Vec<HomeRoot> = roots.to_vec();
+        newest.sort_by_key(|root| std::cmp::Reverse(root.age()));
+        // Something of a life may have been acknowledged once every home knows that it began the log.
+        let log_epoch = roots.iter().map(|root| root.root.log_epoch.get()).max().unwrap_or(0);
+        let mut first = None;
+        for root in &newest {
+            match self.recover_from(*root, roots, log_epoch).await {
+                Ok(recovered) => return Ok(recovered),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        Err(first.unwrap_or(RecoverError::NoRoot(self.shard)))
+    }
+
+    async fn recover_from(
+        &self,
+        HomeRoot { home, root }: HomeRoot,
+        roots: &[HomeRoot],
+        log_epoch: u32,
+    ) -> Result<Recovered, RecoverError> {
         let mut state = State::new(*self.geometry, *self.settings);
         let mut counted = None;
         let start = match root.kind.get() {
             ROOT_LOG => {
-                let set = self.place_of(root);
-                let known = self.geometry.set_of(&set.to_disk(KIND_LOG));
+                let set = self.first_set(root, roots);
+                let known = self.drives.set_of(&set.to_disk(KIND_LOG));
                 known.map_err(|damage| RecoverError::Set { set: set.set, damage })?;
                 state.space.sets.enter(set, KIND_LOG);
                 self.add_log(&mut state, set.set, 1, 0)?;
                 LogPosition { set, log_number: 1, offset: 0, sequence: root.sequence.get(), previous_crc: 0 }
             }
-            ROOT_CHECKPOINT => self.load(&mut state, root, &mut counted).await?,
+            ROOT_CHECKPOINT => self.load(&mut state, (root, self.place_of(root, home)), &mut counted).await?,
             _ => return Err(RecoverError::NoRoot(self.shard)),
         };
         let losses = RefCell::default();
         let mut replay = Replay {
-            device: self.device,
+            drives: self.drives,
             pool: self.pool,
             geometry: self.geometry,
             shard: self.shard,
             position: start,
+            home: 0,
+            uneven: Vec::new(),
             salvage: self.salvage.map(|_| &losses),
             last: start,
+            last_bytes: 0,
+            last_home: 0,
             by_copy: false,
-            log_epoch: root.log_epoch.get(),
+            log_epoch,
             said: None,
         };
         let (mut replayed, mut untold) = (0, 0);
@@ -200,7 +245,7 @@ impl Source<'_> {
                 Ok(())
             })
             .await?;
-        let (position, by_copy) = (replay.position, replay.by_copy);
+        let (position, by_copy, uneven) = (replay.position, replay.by_copy, replay.uneven);
         for loss in losses.into_inner() {
             self.tolerate(loss.into())?;
         }
@@ -222,8 +267,51 @@ impl Source<'_> {
             // The record of the time was lost with other damage.
             state.clock_ms = Some(TIME_LOST_MS);
         }
-        self.device.flush().await?;
+        if self.makes_alike && self.drives.count() > 1 && !self.geometry.planted.is(Bug::LeaveLogsUneven) {
+            self.make_alike(&uneven).await?;
+        }
+        self.drives.flush().await?;
         Ok(Recovered { state, position, replayed, counted, by_copy })
+    }
+
+    /// Writes what the right copy of each of these blocks has to the copies that have something else.
+    async fn make_alike(&self, uneven: &[Uneven]) -> Result<(), RecoverError> {
+        for Uneven { set, offset, length, home } in uneven.iter().copied() {
+            let right = self.drives.copy(set, home);
+            for copy in self.drives.copies(set).filter(|copy| copy.at != right.at) {
+                for at in (offset..offset + length).step_by(BATCH_BYTES_MAX) {
+                    let piece = ((offset + length - at) as usize).min(BATCH_BYTES_MAX);
+                    self.copy_piece((right, copy), at, piece).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn copy_piece(
+        &self,
+        (from, to): (SetCopy<'_>, SetCopy<'_>),
+        offset: u32,
+        length: usize,
+    ) -> Result<(), RecoverError> {
+        // One buffer at a time: whoever holds one for a step must not wait for another.
+        let has = match self.drives.read_copy(self.pool, to, offset, length).await {
+            Ok(buffer) => Some(crc32c::crc32c(&buffer[..length])),
+            Err(_) => None,
+        };
+        let buffer = self.drives.read_copy(self.pool, from, offset, length).await?;
+        if has == Some(crc32c::crc32c(&buffer[..length])) {
+            return Ok(());
+        }
+        reached(Rare::LogMadeAlike);
+        tracing::info!(
+            shard = self.shard,
+            extent = to.extent,
+            offset,
+            length,
+            "a copy of the log is made alike"
+        );
+        Ok(to.write(offset, length, buffer, Durability::Immediate).await.0?)
     }
 
     fn tell(&self, step: RecoveryStep) {
@@ -232,10 +320,23 @@ impl Source<'_> {
         }
     }
 
-    /// Returns where the set is that a root names.
-    fn place_of(&self, root: ShardRootOnDisk) -> SetPlace {
-        let drive = self.geometry.drive;
-        SetPlace { set: root.set.get(), birth: root.birth.get(), drive, extent: root.extent.get() }
+    /// Returns where the set is that a root names, as far as this home knows: its own extent.
+    fn place_of(&self, root: ShardRootOnDisk, home: usize) -> SetPlace {
+        let members = Members::one(self.drives.get(home).geometry.drive, root.extent.get());
+        SetPlace { set: root.set.get(), birth: root.birth.get(), members }
+    }
+
+    /// Returns where the first set of the log is. Every home that has no checkpoint yet says where its
+    /// copy is.
+    fn first_set(&self, root: ShardRootOnDisk, roots: &[HomeRoot]) -> SetPlace {
+        let first = roots.iter().filter(|other| other.root.kind.get() == ROOT_LOG);
+        let member = |other: &HomeRoot| Member {
+            drive: self.drives.get(other.home).geometry.drive,
+            extent: other.root.extent.get(),
+        };
+        let members = Members::new(first.map(member));
+        let members = members.unwrap_or_else(|| Members::one(self.geometry.drive, root.extent.get()));
+        SetPlace { set: root.set.get(), birth: root.birth.get(), members }
     }
 
     /// Adds a set of the log, and refuses one that is already in the log or not there.
@@ -260,7 +361,7 @@ impl Source<'_> {
     /// checkpoint that recovery started from. These numbers are not used again before a later
     /// checkpoint (law 6).
     fn replace_set(&self, state: &mut State, set: &SetV1) -> Result<(), FormatDamage> {
-        let (place, kind) = self.geometry.set_of(set)?;
+        let (place, kind) = self.drives.set_of(set)?;
         let old = state.space.sets.get(place.set);
         let needed = state.space.logs.contains(place.set)
             || old.is_some_and(|(_, kind)| kind == KIND_CHECKPOINT)
@@ -282,12 +383,12 @@ impl Source<'_> {
     async fn load(
         &self,
         state: &mut State,
-        place: ShardRootOnDisk,
+        (place, at): (ShardRootOnDisk, SetPlace),
         counted: &mut Option<u64>,
     ) -> Result<LogPosition, RecoverError> {
         let damage =
             |damage| RecoverError::Chunk { extent: place.extent.get(), offset: place.offset.get(), damage };
-        let (root, own) = self.root(place).await?;
+        let (root, own) = self.root(place, at).await?;
         *counted = Some(root.objects);
         let chunks = self.named_chunks(&root, &own, place.sequence.get()).await?;
         let all = chunks.iter().map(|(_, named)| u64::from(named.length)).sum();
@@ -339,7 +440,7 @@ impl Source<'_> {
     /// Enters a set of the checkpoint, and refuses one that is already there.
     fn add_set(&self, state: &mut State, set: &SetV1) -> Result<(), RecoverError> {
         let refused = |damage| RecoverError::Set { set: set.set, damage };
-        let (place, kind) = self.geometry.set_of(set).map_err(refused)?;
+        let (place, kind) = self.drives.set_of(set).map_err(refused)?;
         if state.space.sets.get(place.set).is_some() {
             return Err(refused(FormatDamage::Field("set that is named twice")));
         }
@@ -347,7 +448,8 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// Reads the root chunk of the checkpoint at `place`. Returns it, and where its own sets are.
+    /// Reads the root chunk of the checkpoint at `place`, in the set `at`. Returns it, and where its own
+    /// sets are.
     ///
     /// # Errors
     /// Returns an error when the chunk is damaged or can not be read, or when it names a set that
@@ -355,14 +457,15 @@ impl Source<'_> {
     pub(super) async fn root(
         &self,
         place: ShardRootOnDisk,
+        at: SetPlace,
     ) -> Result<(CheckpointRootV1, Vec<SetPlace>), RecoverError> {
-        let (at, offset) = (self.place_of(place), place.offset.get());
+        let offset = place.offset.get();
         let (length, crc) = (place.length.get(), place.crc.get());
         let named = ChunkPlaceV1 { set: at.set, offset, length, crc, kind: 0 };
         let payload = self.chunk(&named, Some(at), place.sequence.get(), None).await?;
-        let damaged = |damage| RecoverError::Chunk { extent: at.extent, offset, damage };
+        let damaged = |damage| RecoverError::Chunk { extent: at.extent(), offset, damage };
         let root = CheckpointRootV1::decode(&payload).map_err(damaged)?;
-        let own = |set: &SetV1| match self.geometry.set_of(set) {
+        let own = |set: &SetV1| match self.drives.set_of(set) {
             Ok((place, KIND_CHECKPOINT)) => Ok(place),
             Ok(_) => Err(damaged(FormatDamage::Field("kind of a set"))),
             Err(damage) => Err(damaged(damage)),
@@ -399,8 +502,8 @@ impl Source<'_> {
         Ok(chunks)
     }
 
-    /// Reads a chunk of checkpoint `sequence` from its set and checks it against its reference. `at`
-    /// is the set's place, or `None` when the checkpoint has no such set. `number` is the chunk's
+    /// Reads a chunk of checkpoint `sequence` from a copy of its set that passes the check against its
+    /// reference. `at` is the set's place, or `None` when the checkpoint has no such set. `number` is the chunk's
     /// own number, so that none is named twice, or `None` for the root.
     ///
     /// # Errors
@@ -413,19 +516,40 @@ impl Source<'_> {
         sequence: u64,
         number: Option<u32>,
     ) -> Result<Vec<u8>, RecoverError> {
-        let damaged = |damage| damaged_chunk(named, at, damage);
-        let at = at.ok_or(damaged(FormatDamage::Field("set")))?;
-        let (extent, offset) = (at.extent, named.offset);
+        let at = at.ok_or(damaged_chunk(named, at, FormatDamage::Field("set")))?;
+        let (mut first, mut whole) = (None, None);
+        for copy in self.drives.copies(at) {
+            match self.chunk_of_copy(copy, named, (at, sequence), number).await {
+                Ok(payload) if !self.wants_every_copy => return Ok(payload),
+                Ok(payload) => whole = Some(payload),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        if let (Some(payload), None) = (whole, &first) {
+            return Ok(payload);
+        }
+        Err(first.unwrap_or(damaged_chunk(named, Some(at), FormatDamage::Field("member of a set"))))
+    }
+
+    async fn chunk_of_copy(
+        &self,
+        copy: SetCopy<'_>,
+        named: &ChunkPlaceV1,
+        (at, sequence): (SetPlace, u64),
+        number: Option<u32>,
+    ) -> Result<Vec<u8>, RecoverError> {
+        let (extent, offset) = (copy.extent, named.offset);
+        let damaged = |damage| RecoverError::Chunk { extent, offset, damage };
         let length = blocks_up(named.length as usize);
         let aligned = (offset as usize).is_multiple_of(BLOCK_BYTES);
         if !aligned
             || !(HEADER_BYTES..=CHUNK_BYTES_MAX).contains(&(named.length as usize))
-            || extent >= self.geometry.extents
+            || extent >= copy.drive.geometry.extents
             || offset as usize + length > self.geometry.extent_bytes as usize
         {
             return Err(damaged(FormatDamage::Field("place")));
         }
-        let buffer = self.read(extent, offset, length).await?;
+        let buffer = self.drives.read_copy(self.pool, copy, offset, length).await?;
         let (header, payload) = CheckpointChunkOnDisk::parse(&buffer[..length]).map_err(damaged)?;
         // The root comes last, so its number is the count of the chunks before it.
         let (number, kind) = match number {
@@ -444,7 +568,7 @@ impl Source<'_> {
 /// Returns the error for a chunk that is not what its reference says. Where its set is not known,
 /// the extent is the set's number.
 fn damaged_chunk(named: &ChunkPlaceV1, at: Option<SetPlace>, damage: FormatDamage) -> RecoverError {
-    RecoverError::Chunk { extent: at.map_or(named.set, |at| at.extent), offset: named.offset, damage }
+    RecoverError::Chunk { extent: at.map_or(named.set, |at| at.extent()), offset: named.offset, damage }
 }
 
 /// Loads what a chunk holds into the state, or into the lists of log extents and sets.
@@ -563,7 +687,7 @@ impl Source<'_> {
         let units_per_extent = geometry.extent_bytes / UNIT_BYTES as u32;
         let mut claim = |segment: &SegmentV1, bucket: u32, key: &[u8]| {
             let overlap = |set: u32| {
-                let extent = sets.get(set).map_or(0, |(place, _)| place.extent);
+                let extent = sets.get(set).map_or(0, |(place, _)| place.extent());
                 RecoverError::Overlap { extent, bucket, key: key.to_vec() }
             };
             if let Some(run) = segment.runs.iter().find(|run| !sets.is(run.extent, KIND_SLICES)) {

@@ -3,10 +3,8 @@
 //! Invariant: a piece is given only after the header proved whose slice it is, and when checksums
 //! cover every byte.
 
-use std::rc::Rc;
-
-use crate::device::{Device, DeviceError};
-use crate::extent::{Geometry, SetPlace, SlicePlace};
+use crate::device::DeviceError;
+use crate::extent::{Drives, Geometry, SetPlace, SlicePlace};
 use crate::format::slice::{CRC_BLOCK_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::arena::CHUNK_BYTES;
@@ -27,7 +25,9 @@ pub(super) enum SliceFlaw {
 pub(super) struct SliceVerifier<'a> {
     shard: u16,
     geometry: &'a Geometry,
-    device: &'a Rc<dyn Device>,
+    drives: &'a Drives,
+    /// The drive whose copy is read.
+    home: usize,
     pool: &'a Pool,
     place: SlicePlace,
     /// Where the slice's set is.
@@ -51,11 +51,11 @@ pub(super) struct SlicePiece {
 impl<'a> SliceVerifier<'a> {
     pub fn new(
         (shard, geometry): (u16, &'a Geometry),
-        (device, pool): (&'a Rc<dyn Device>, &'a Pool),
+        (drives, home, pool): (&'a Drives, usize, &'a Pool),
         (place, at): (SlicePlace, SetPlace),
         generation: u64,
     ) -> Self {
-        Self { shard, geometry, device, pool, place, at, generation, header: None, given: 0 }
+        Self { shard, geometry, drives, home, pool, place, at, generation, header: None, given: 0 }
     }
 
     /// Returns the next piece, or `None` at the end.
@@ -73,8 +73,8 @@ impl<'a> SliceVerifier<'a> {
         }
         let start = if offset == 0 { BLOCK_BYTES } else { 0 };
         let length = blocks_up(start + payload);
-        let place = (self.at, self.place.offset + offset as u32);
-        let read = self.geometry.read_set(self.device, self.pool, place, length).await;
+        let copy = self.drives.copy(self.at, self.home);
+        let read = self.drives.read_copy(self.pool, copy, self.place.offset + offset as u32, length).await;
         let buffer = read.map_err(SliceFlaw::Device)?;
         let header = match self.header.take() {
             Some(header) => header,

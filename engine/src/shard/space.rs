@@ -16,7 +16,7 @@ use crate::error::{EngineError, Result};
 use crate::extent::allocator::{Class, HeldBack, Refusal};
 use crate::extent::sets::{KIND_LOG, KIND_SLICES, TakenSet};
 use crate::extent::slices::SliceSpace;
-use crate::extent::{SetPlace, run_units, tail_units};
+use crate::extent::{Members, SetPlace, run_units, tail_units};
 use crate::format::record::{RunV1, SegmentV1};
 
 /// One in this many extents of a drive is kept for the cleaners of its shards. Decision 0004 has
@@ -184,15 +184,15 @@ impl Shard {
         self.give_sets(empty);
     }
 
-    /// Takes a free extent and makes a set of it.
+    /// Takes a free extent on each home and makes a set of them.
     ///
     /// # Errors
     /// Returns the [`Refusal`] when no extent is available to this class, or no number is free.
     pub(super) async fn take_set(&self, kind: u8, class: Class) -> std::result::Result<TakenSet, Refusal> {
-        let taken = self.surroundings.take_extent(class).await?;
-        let set = self.state.borrow_mut().space.sets.add(kind, self.geometry.drive, taken.extent);
+        let taken = self.surroundings.take_extents(class).await?;
+        let set = self.state.borrow_mut().space.sets.add(kind, taken.members);
         let Some(place) = set else {
-            self.surroundings.give_extents(vec![taken.extent]);
+            self.surroundings.give_extents(vec![taken.members]);
             return Err(Refusal::Scarce);
         };
         Ok(TakenSet { place, held_back: taken.held_back, tight: taken.tight })
@@ -200,9 +200,9 @@ impl Shard {
 
     /// Returns the extents of sets to the drive. Their numbers are free.
     pub(super) fn give_sets(&self, sets: impl IntoIterator<Item = u32>) {
-        let extents: Vec<u32> = {
+        let extents: Vec<Members> = {
             let mut state = self.state.borrow_mut();
-            sets.into_iter().map(|set| state.space.sets.remove(set).extent).collect()
+            sets.into_iter().map(|set| state.space.sets.remove(set).members).collect()
         };
         self.surroundings.give_extents(extents);
     }

@@ -6,7 +6,8 @@ use super::growth::{Growth, LedgerId};
 use crate::device::DeviceError;
 use crate::env::LocalFuture;
 use crate::error::Result;
-use crate::extent::allocator::{Class, HeldBack, Refusal, Taken};
+use crate::extent::Members;
+use crate::extent::allocator::{Class, HeldBack, Refusal};
 use crate::format::superblock::ShardRootOnDisk;
 use crate::lifecycle::LifecycleRules;
 use crate::types::{BucketId, BucketLock, Versioning};
@@ -20,35 +21,45 @@ pub(crate) struct BucketRules {
     pub ledger: Option<LedgerId>,
 }
 
-/// The shard's drive and the other shards, as the node provides them. Time, tasks and buffers come
+/// The extents that were taken for a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TakenExtents {
+    pub members: Members,
+    /// One of them is held back from user data.
+    pub held_back: bool,
+    /// A drive has no more extents left than the shards need for their next checkpoints and log extents.
+    pub tight: bool,
+}
+
+/// The shard's homes and the other shards, as the node provides them. Time, tasks and buffers come
 /// from [`Environment`](crate::env::Environment) and [`Pool`](crate::ring::Pool).
 ///
 /// Every method also answers while the node shuts down: with an error, a refusal, or nothing.
 pub(crate) trait Surroundings {
-    /// Takes one of the drive's free extents. If the caller is dropped before it gets the extent,
-    /// the extent goes back to the drive.
-    fn take_extent(&self, class: Class) -> LocalFuture<std::result::Result<Taken, Refusal>>;
+    /// Takes a free extent of each home, or none. If the caller is dropped before it gets them, they go
+    /// back to the drives.
+    fn take_extents(&self, class: Class) -> LocalFuture<std::result::Result<TakenExtents, Refusal>>;
 
-    /// Returns extents to their drive's allocator.
-    fn give_extents(&self, extents: Vec<u32>);
+    /// Returns the extents of sets to their drives' allocators.
+    fn give_extents(&self, extents: Vec<Members>);
 
-    /// Tells the drive's allocator how many extents the shard needs to go on when the drive is
-    /// full.
+    /// Tells the homes' allocators how many extents the shard needs to go on when a drive is full.
     fn hold_back(&self, shard: u16, extents: HeldBack);
 
-    /// Returns the number of the drive's free extents beside those that are held back, as far as
-    /// this core knows: at most the number that counts as few once the allocator has told it, and
+    /// Returns the number of free extents beside those that are held back on the home that has the fewest,
+    /// as far as this core knows: at most the number that counts as few once the allocator has told it, and
     /// [`u32::MAX`] before.
     fn spare_extents(&self) -> u32;
 
-    /// Makes every shard of the drive return what it can, and returns whether any shard did.
+    /// Makes every shard of the homes return what it can, and returns whether any shard did.
     fn reclaim(&self, refusal: Refusal) -> LocalFuture<bool>;
 
-    /// Makes the shards of the drive free extents by compaction, `first` before the others, and
+    /// Makes the shards of the homes free extents by compaction, `first` before the others, and
     /// returns whether one did.
     fn compact(&self, first: u16) -> LocalFuture<bool>;
 
-    /// Makes `root` the start of its shard's recovery.
+    /// Makes `root` the start of its shard's recovery, on every home. `members` are those of the set that
+    /// it names: the root on a home says which extent that is there.
     ///
     /// # Errors
     /// Returns an error when the node shuts down. The inner result is an error when the device
@@ -56,15 +67,16 @@ pub(crate) trait Surroundings {
     fn install_root(
         &self,
         root: ShardRootOnDisk,
+        members: Members,
     ) -> LocalFuture<Result<std::result::Result<(), DeviceError>>>;
 
-    /// Records durably that this life has begun the log of a shard.
+    /// Records durably on every home that this life has begun the log of a shard.
     ///
     /// # Errors
     /// Returns the device's error. The note may or may not be durable then.
     fn note_log_begun(&self, shard: u16) -> LocalFuture<std::result::Result<(), DeviceError>>;
 
-    /// Stops writing on every shard of the drive, on all cores, after a flush failed (law 3).
+    /// Stops writing on every shard of the homes, on all cores, after a flush failed (law 3).
     fn stop_drive(&self, error: &DeviceError);
 
     /// Asks a bucket's ledger to admit what a change adds to the bucket. Returns what the ledger has

@@ -17,7 +17,6 @@ use crate::format::record::{
 };
 use crate::format::slice::UNIT_BYTES;
 use crate::format::{BLOCK_BYTES, blocks_up};
-use crate::ring::Buffer;
 use crate::ring::arena::CHUNK_BYTES;
 use crate::types::BucketId;
 use zerocopy::FromBytes;
@@ -35,6 +34,17 @@ pub struct Flaw {
     pub what: &'static str,
     pub extent: u32,
     pub offset: u32,
+    /// The home whose copy is damaged, by its place among the drives.
+    pub home: usize,
+}
+
+/// The damage that a verification found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flaws {
+    /// No copy of it is whole.
+    pub lost: Vec<Flaw>,
+    /// Another copy is whole.
+    pub mendable: Vec<Flaw>,
 }
 
 /// The progress of a verification.
@@ -70,8 +80,8 @@ impl RecordToRead {
 type Bad = HashMap<(u32, u32), &'static str>;
 
 impl Source<'_> {
-    /// Reads the record of every object and, if `deep`, also every byte of its data. Returns what
-    /// is damaged.
+    /// Reads every copy of the record of every object and, if `deep`, also every byte of its data.
+    /// Returns what is damaged.
     ///
     /// # Errors
     /// Returns an error when the device fails.
@@ -80,32 +90,48 @@ impl Source<'_> {
         state: &State,
         deep: bool,
         progress: &mut dyn FnMut(Reading),
-    ) -> Result<Vec<Flaw>, RecoverError> {
-        let mut bad = Bad::new();
-        let records = self.records_of(state, &mut bad)?;
-        let slices = if deep { self.slices_to_read(state, &mut bad)? } else { Vec::new() };
-        let mut extent = Reading {
-            total_bytes: records.iter().map(|record| u64::from(record.wanted(deep))).sum::<u64>()
-                + slices.iter().map(|slice| u64::from(slice.place.length)).sum::<u64>(),
-            done_bytes: 0,
-        };
-        let mut rest = records.as_slice();
-        while !rest.is_empty() {
-            let (window, behind) = rest.split_at(window_of(rest, deep));
-            self.read_records(state, window, deep, &mut bad).await?;
-            rest = behind;
-            extent.done_bytes += window.iter().map(|record| u64::from(record.wanted(deep))).sum::<u64>();
-            progress(extent);
-        }
-        for slice in &slices {
-            let at = state.space.sets.place(slice.place.extent);
-            if let Some(what) = self.read_slice(slice, at).await? {
-                bad.insert((slice.place.extent, slice.place.offset), what);
+    ) -> Result<Flaws, RecoverError> {
+        let mut nowhere = Bad::new();
+        let records = self.records_of(state, &mut nowhere)?;
+        let slices = if deep { self.slices_to_read(state, &mut nowhere)? } else { Vec::new() };
+        let of_a_copy = records.iter().map(|record| u64::from(record.wanted(deep))).sum::<u64>()
+            + slices.iter().map(|slice| u64::from(slice.place.length)).sum::<u64>();
+        let homes = self.drives.count();
+        let mut extent = Reading { total_bytes: of_a_copy * homes as u64, done_bytes: 0 };
+        let mut bad_at = Vec::new();
+        for home in 0..homes {
+            let mut bad = Bad::new();
+            let mut rest = records.as_slice();
+            while !rest.is_empty() {
+                let (window, behind) = rest.split_at(window_of(rest, deep));
+                self.read_records((state, home), window, deep, &mut bad).await?;
+                rest = behind;
+                extent.done_bytes += window.iter().map(|record| u64::from(record.wanted(deep))).sum::<u64>();
+                progress(extent);
             }
-            extent.done_bytes += u64::from(slice.place.length);
-            progress(extent);
+            for slice in &slices {
+                let at = state.space.sets.place(slice.place.extent);
+                if let Some(what) = self.read_slice(slice, at, home).await? {
+                    bad.insert((slice.place.extent, slice.place.offset), what);
+                }
+                extent.done_bytes += u64::from(slice.place.length);
+                progress(extent);
+            }
+            bad_at.push(bad);
         }
-        name(state, &bad)
+        // A set without a copy on a home was read from another one, with the same verdict.
+        let everywhere = |place: &(u32, u32)| bad_at.iter().all(|bad| bad.contains_key(place));
+        let (lost, mendable): (Vec<_>, Vec<_>) = (0..homes)
+            .flat_map(|home| bad_at[home].iter().map(move |(place, what)| (home, *place, *what)))
+            .partition(|(_, place, _)| everywhere(place));
+        nowhere.extend(lost.into_iter().rev().map(|(_, place, what)| (place, what)));
+        let mut flaws = Flaws { lost: self.name(state, &nowhere, 0)?, mendable: Vec::new() };
+        for home in 0..homes {
+            let of_home = mendable.iter().filter(|(other, ..)| *other == home);
+            let bad = of_home.map(|(_, place, what)| (*place, *what)).collect();
+            flaws.mendable.extend(self.name(state, &bad, home)?);
+        }
+        Ok(flaws)
     }
 
     fn fits(&self, offset: u32, length: u32) -> bool {
@@ -152,7 +178,7 @@ impl Source<'_> {
 
     async fn read_records(
         &self,
-        state: &State,
+        (state, home): (&State, usize),
         window: &[RecordToRead],
         deep: bool,
         bad: &mut Bad,
@@ -161,7 +187,8 @@ impl Source<'_> {
         let start = first.offset - first.offset % BLOCK_BYTES as u32;
         let end = window.iter().map(|record| record.offset + record.wanted(deep)).max().unwrap_or(start);
         let length = blocks_up((end - start) as usize);
-        let buffer = self.read(state.space.sets.place(first.set).extent, start, length).await?;
+        let copy = self.drives.copy(state.space.sets.place(first.set), home);
+        let buffer = self.drives.read_copy(self.pool, copy, start, length).await?;
         for record in window {
             let from = (record.offset - start) as usize;
             let bytes = &buffer[from..from + record.wanted(deep) as usize];
@@ -182,8 +209,9 @@ impl Source<'_> {
         &self,
         slice: &SliceToRead,
         at: SetPlace,
+        home: usize,
     ) -> Result<Option<&'static str>, DeviceError> {
-        let (own, from) = ((self.shard, self.geometry), (self.device, self.pool));
+        let (own, from) = ((self.shard, self.geometry), (self.drives, home, self.pool));
         let mut pieces = SliceVerifier::new(own, from, (slice.place, at), slice.generation);
         loop {
             match pieces.next().await {
@@ -193,14 +221,6 @@ impl Source<'_> {
                 Err(SliceFlaw::Device(error)) => return Err(error),
             }
         }
-    }
-
-    /// Reads bytes of an extent without checking them.
-    ///
-    /// # Errors
-    /// Returns the device's error.
-    pub async fn read(&self, extent: u32, offset: u32, length: usize) -> Result<Buffer, DeviceError> {
-        self.geometry.read(self.device, self.pool, (extent, offset), length).await
     }
 }
 
@@ -262,8 +282,8 @@ fn head_of_record(record: &RecordToRead, bytes: &[u8]) -> Result<(), &'static st
 
 /// The extents that a shard owns, and the sums over them.
 pub struct Census {
-    /// Each extent of the home drive, with what it is used for.
-    pub extents: Vec<(u32, &'static str)>,
+    /// Each set, with what it is used for.
+    pub sets: Vec<(SetPlace, &'static str)>,
     /// Log extents with more live than written bytes, or with more written bytes than fit: extent,
     /// live bytes, written bytes.
     pub overfull: Vec<(u32, u64, u32)>,
@@ -275,11 +295,12 @@ pub struct Census {
 impl State {
     /// Counts what a shard owns. The shard must be newly recovered.
     pub fn census(&self, extent_bytes: u32) -> Census {
-        let extent_of = |set: u32| self.space.sets.place(set).extent;
-        let mut extents: Vec<(u32, &'static str)> =
-            self.space.logs.all().map(|set| (extent_of(set), "log")).collect();
-        extents.extend(self.space.slices.extents().map(|set| (extent_of(set), "data")));
-        extents.extend(self.space.checkpoint_sets.iter().map(|set| (extent_of(*set), "checkpoint")));
+        let extent_of = |set: u32| self.space.sets.place(set).extent();
+        let place_of = |set: u32| self.space.sets.place(set);
+        let mut sets: Vec<(SetPlace, &'static str)> =
+            self.space.logs.all().map(|set| (place_of(set), "log")).collect();
+        sets.extend(self.space.slices.extents().map(|set| (place_of(set), "data")));
+        sets.extend(self.space.checkpoint_sets.iter().map(|set| (place_of(*set), "checkpoint")));
         let too_much =
             |(_, live, written): &(u32, u64, u32)| *live > u64::from(*written) || *written > extent_bytes;
         let (log_live, log_dead) = self.space.logs.live_and_dead();
@@ -293,8 +314,8 @@ impl State {
                 .collect(),
             live_bytes: log_live + self.space.slices.used_units() * UNIT_BYTES as u64,
             dead_bytes: log_dead,
-            owned_bytes: extents.len() as u64 * u64::from(extent_bytes),
-            extents,
+            owned_bytes: sets.len() as u64 * u64::from(extent_bytes),
+            sets,
         }
     }
 }
@@ -317,33 +338,38 @@ fn for_each_segment(state: &State, each: EachSegment<'_>) -> Result<(), RecoverE
     Ok(())
 }
 
-/// Finds the owners of the damaged places.
-fn name(state: &State, bad: &Bad) -> Result<Vec<Flaw>, RecoverError> {
-    let mut flaws = Vec::new();
-    if bad.is_empty() {
-        return Ok(flaws);
+impl Source<'_> {
+    /// Finds the owners of the damaged places.
+    fn name(&self, state: &State, bad: &Bad, home: usize) -> Result<Vec<Flaw>, RecoverError> {
+        let mut flaws = Vec::new();
+        if bad.is_empty() {
+            return Ok(flaws);
+        }
+        // Where the set is not known, its number is all that can be said.
+        let extent_of = |set: u32| {
+            let known = state.space.sets.get(set);
+            known.map_or(set, |(place, _)| self.drives.copy(place, home).extent)
+        };
+        for_each_entry(&state.index, &mut |bucket, key, entry| {
+            let own = (entry.location.extent, entry.location.offset);
+            let meta = entry.meta.map(|meta| (meta.extent, meta.offset));
+            for (set, offset) in [own].into_iter().chain(meta) {
+                if let Some(what) = bad.get(&(set, offset)) {
+                    let extent = extent_of(set);
+                    let owner = Owner::Object { bucket, key: key.to_vec(), generation: entry.generation };
+                    flaws.push(Flaw { owner, what, extent, offset, home });
+                }
+            }
+            Ok(())
+        })?;
+        for_each_segment(state, &mut |owner, segment| {
+            for place in slices_of(segment) {
+                if let Some(what) = bad.get(&(place.extent, place.offset)) {
+                    let (extent, offset) = (extent_of(place.extent), place.offset);
+                    flaws.push(Flaw { owner: owner(), what, extent, offset, home });
+                }
+            }
+        })?;
+        Ok(flaws)
     }
-    // Where the set is not known, its number is all that can be said.
-    let extent_of = |set: u32| state.space.sets.get(set).map_or(set, |(place, _)| place.extent);
-    for_each_entry(&state.index, &mut |bucket, key, entry| {
-        let own = (entry.location.extent, entry.location.offset);
-        let meta = entry.meta.map(|meta| (meta.extent, meta.offset));
-        for (set, offset) in [own].into_iter().chain(meta) {
-            if let Some(what) = bad.get(&(set, offset)) {
-                let extent = extent_of(set);
-                let owner = Owner::Object { bucket, key: key.to_vec(), generation: entry.generation };
-                flaws.push(Flaw { owner, what, extent, offset });
-            }
-        }
-        Ok(())
-    })?;
-    for_each_segment(state, &mut |owner, segment| {
-        for place in slices_of(segment) {
-            if let Some(what) = bad.get(&(place.extent, place.offset)) {
-                let (extent, offset) = (extent_of(place.extent), place.offset);
-                flaws.push(Flaw { owner: owner(), what, extent, offset });
-            }
-        }
-    })?;
-    Ok(flaws)
 }

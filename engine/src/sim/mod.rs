@@ -14,7 +14,7 @@
 pub mod device;
 mod node;
 
-pub use self::node::{HeldBuffers, Leftovers, SimNode, SimOptions, format_sim_drives};
+pub use self::node::{HeldBuffers, Leftovers, SimNode, SimOptions, format_sim_drives, format_sim_set};
 pub use crate::executor::{Odds, Random, Simulator, TraceStep};
 #[cfg(feature = "planted-bugs")]
 pub use crate::hook::take_reached;

@@ -5,18 +5,18 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use crate::device::Device;
 use crate::env::{Environment, LocalTask};
 use crate::executor::{Odds, Simulator};
-use crate::format::superblock::{COPIES, COPY_STRIDE, SUPERBLOCK_BYTES, SuperblockOnDisk};
+use crate::format::superblock::{COPIES, COPY_STRIDE, DRIVE_NONE, SUPERBLOCK_BYTES, SuperblockOnDisk};
 use crate::node::cache::ReadCache;
 use crate::node::format::{FormatError, Place, SLOT_BYTES, choose_superblock, superblock};
 use crate::node::layout::Layout;
-use crate::node::open::{CoreParts, MAILBOX_CAPACITY, next_epoch};
+use crate::node::open::{CoreParts, MAILBOX_CAPACITY, choose_drives, next_epoch, only};
 use crate::node::state::CoreState;
 use crate::node::{Core, OpenError, SpaceReport};
 use crate::ring::arena::CHUNK_BYTES;
@@ -52,6 +52,8 @@ pub struct SimOptions {
     /// Odds that a core is paused after one of its tasks ran, and for how long. Its tasks are only
     /// those that the engine or [`SimNode::spawn`] started.
     pub core_stalls: Odds,
+    /// The operator's word that the drives that are missing are gone for good.
+    pub without_missing: bool,
     #[cfg(feature = "planted-bugs")]
     pub bug: Option<super::Bug>,
 }
@@ -69,6 +71,7 @@ impl Default for SimOptions {
             mailbox_capacity: MAILBOX_CAPACITY,
             late_messages: Odds::default(),
             core_stalls: Odds::default(),
+            without_missing: false,
             #[cfg(feature = "planted-bugs")]
             bug: None,
         }
@@ -80,16 +83,29 @@ impl Default for SimOptions {
 ///
 /// # Panics
 /// Panics when a drive has not at least one extent more than the node has shards.
-pub fn format_sim_drives(
+pub fn format_sim_drives(sim: &Simulator, drives: u16, sizes: (u64, u64), shards: u16) -> Vec<SimDevice> {
+    format_sim_set(sim, drives, sizes, shards, 0)
+}
+
+/// Formats drives as [`format_sim_drives`] does, for a set that goes on without `failures_max` of them.
+///
+/// # Panics
+/// Panics when a drive has not at least one extent more than the node has shards.
+pub fn format_sim_set(
     sim: &Simulator,
     drives: u16,
     (size_bytes, extent_slots): (u64, u64),
     shards: u16,
+    failures_max: u8,
 ) -> Vec<SimDevice> {
     let seed = [(); 4].map(|()| sim.random().next_u64());
     let format = |number| {
-        let block =
-            superblock((size_bytes, extent_slots * SLOT_BYTES), Place { number, drives, shards }, seed, 0);
+        let block = superblock(
+            (size_bytes, extent_slots * SLOT_BYTES),
+            Place { number, drives, shards, failures_max },
+            seed,
+            0,
+        );
         assert!(
             block.extents.get() > u32::from(shards),
             "{size_bytes} bytes are too few for {shards} shards"
@@ -177,6 +193,14 @@ impl SimNode {
         drives.iter().for_each(SimDevice::end_dead_operations);
         sim.set_core_stalls(options.core_stalls);
         let superblocks = drives.iter().map(read_superblock).collect::<Result<Vec<_>, _>>()?;
+        let path = Path::new("simulated drive");
+        let members: Vec<_> = superblocks.iter().map(|block| (path, block)).collect();
+        let gone: Vec<[u8; 16]> = match options.without_missing {
+            true => missing_uuids(&superblocks),
+            false => Vec::new(),
+        };
+        let kept = choose_drives(&members, &gone)?.kept;
+        let (superblocks, drives) = (only(superblocks, &kept), only(drives, &kept));
         let epoch = next_epoch(superblocks.iter());
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
         layout.set_maintenance(options.checkpoint_after_bytes, options.dead_log_bytes_max);
@@ -210,6 +234,12 @@ impl SimNode {
             Some(error) => Err(error),
             None => Ok(Self { sim, states, cores }),
         }
+    }
+
+    /// Returns the numbers of the drives that the node uses.
+    pub fn drive_numbers(&self) -> Vec<u16> {
+        let blocks = self.states.first().map_or(&[][..], |state| &state.layout.superblocks);
+        blocks.iter().map(|block| block.drive_number.get()).collect()
     }
 
     /// Returns a core of the node; the number is taken modulo the number of cores.
@@ -298,7 +328,11 @@ impl SimNode {
             Ok(report) => report,
             Err(error) => panic!("space is always known: {error}"),
         };
-        let sum = report.live_bytes + report.dead_bytes + report.reserved_bytes + report.free_bytes;
+        let sum = report.live_bytes
+            + report.dead_bytes
+            + report.reserved_bytes
+            + report.free_bytes
+            + report.copies_bytes;
         assert_eq!(sum, report.physical_bytes, "space is missing or counted twice: {report:?}");
         report
     }
@@ -320,10 +354,12 @@ impl SimNode {
             for shard in state.own_shards() {
                 let space = shard.space();
                 assert!(space.adds_up(), "the space of shard {} does not add up: {space:?}", shard.id);
-                shard
-                    .places()
-                    .into_iter()
-                    .for_each(|place| own(shard.drive, place.extent, format!("shard {}", shard.id)));
+                for member in shard.places().iter().flat_map(|place| place.members.iter()) {
+                    // What lies on a drive that is not here is not accounted for.
+                    if let Some(drive) = state.layout.place_of(member.drive) {
+                        own(drive, member.extent, format!("shard {}", shard.id));
+                    }
+                }
             }
             for (drive, allocator) in &*state.allocators.borrow() {
                 let free = if allocator.is_ready() { allocator.free_extents() } else { Vec::new() };
@@ -359,6 +395,16 @@ impl SimNode {
         });
         allocators.map(|allocator| allocator.free().0).sum()
     }
+}
+
+/// Returns the UUIDs of the drives of the set that are not among these.
+fn missing_uuids(superblocks: &[SuperblockOnDisk]) -> Vec<[u8; 16]> {
+    let newest = superblocks.iter().map(|block| &block.view).max_by_key(|view| view.number());
+    let known = newest
+        .into_iter()
+        .flat_map(|view| view.drives.iter().filter(|drive| drive.state.get() != DRIVE_NONE));
+    let is_here = |uuid: &[u8; 16]| superblocks.iter().any(|block| block.drive_uuid == *uuid);
+    known.map(|drive| drive.uuid).filter(|uuid| !is_here(uuid)).collect()
 }
 
 fn read_superblock(device: &SimDevice) -> Result<SuperblockOnDisk, FormatError> {

@@ -20,6 +20,7 @@ mod lifecycle;
 mod lock_clock;
 mod locks;
 mod long;
+mod mirror;
 mod model;
 mod node_records;
 mod object_lock;

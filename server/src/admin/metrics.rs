@@ -174,10 +174,16 @@ impl Page {
             ("live", space.live_bytes),
             ("dead", space.dead_bytes),
             ("reserved", space.reserved_bytes),
+            ("copies", space.copies_bytes),
             ("free", space.free_bytes),
         ];
         let help = "Bytes of the capacity by what they are used for";
         self.family("ringbolt_space_bytes", "gauge", help, "state", states);
+        let drives = [("in", node.drives_in), ("out", node.drives_out)];
+        let help = "Drives of the set that are in use, and those that were dropped";
+        self.family("ringbolt_drives", "gauge", help, "state", drives);
+        let help = "Shards whose new data have fewer copies than the set was formatted for";
+        self.plain("ringbolt_degraded_shards", "gauge", help, node.degraded_shards);
         self.plain("ringbolt_index_bytes", "gauge", "Memory of the index", space.index_bytes);
         let free = node.buffer_chunks_free * BUFFER_CHUNK_BYTES;
         let buffers = [("free", free), ("used", node.buffer_chunks * BUFFER_CHUNK_BYTES - free)];
@@ -207,6 +213,11 @@ impl Page {
             ),
             ("ringbolt_checkpoints_total", "Checkpoints that came into force", counters.checkpoints),
             ("ringbolt_damaged_reads_total", refused, node.refused_reads),
+            (
+                "ringbolt_copies_mended_total",
+                "Damaged copies written anew from another one",
+                node.mended_copies,
+            ),
         ];
         for (name, help, value) in counts {
             self.plain(name, "counter", help, value);

@@ -24,7 +24,14 @@ pub fn prepare_drives(options: &ServeOptions) -> Result<Vec<PathBuf>, ServeError
         // The file has another name until it is whole, so that an interrupted start leaves no
         // half-made drive behind.
         let unfinished = options.data_dir.join(format!("{DEFAULT_FILE}.unfinished"));
-        format_with_progress(&[&unfinished], Some(options.drive_bytes), options.shards, true)?;
+        let format = FormatOptions {
+            size_bytes: Some(options.drive_bytes),
+            shards: options.shards,
+            failures_max: options.failures_max,
+            force: true,
+            ..FormatOptions::default()
+        };
+        format_with_progress(&[&unfinished], format)?;
         std::fs::rename(&unfinished, &path)
             .map_err(|source| ServeError::Directory { path: path.clone(), source })?;
     }
@@ -88,20 +95,16 @@ fn find_drives(set: &Path) -> Result<Vec<PathBuf>, DriveSetError> {
     Ok(drives.into_iter().collect())
 }
 
-/// Formats drives and shows the progress on stderr. Fails if a drive can not be formatted, or if
-/// the system gives no random numbers.
+/// Formats drives with a seed of random numbers, and shows the progress on stderr. Fails if a drive
+/// can not be formatted, or if the system gives no random numbers.
 pub fn format_with_progress(
     paths: &[&Path],
-    size_bytes: Option<u64>,
-    shards: u16,
-    force: bool,
+    mut options: FormatOptions,
 ) -> Result<Vec<FormatReport>, ServeError> {
-    let mut seed = [0; 4];
-    for word in &mut seed {
+    for word in &mut options.seed {
         *word = getrandom::u64().map_err(|error| ServeError::Random(error.to_string()))?;
     }
     let mut progress = Progress::new(std::io::stderr().is_terminal());
-    let options = FormatOptions { size_bytes, shards, force, seed };
     let result = format_drive(paths, &options, &mut |done, total| progress.show(done, total));
     progress.end();
     Ok(result?)

@@ -236,6 +236,7 @@ pub fn run(options: ServeOptions, reader: Option<Reader>) -> Result<(), ServeErr
 fn open_node(options: &ServeOptions, cores: usize, plan: MemoryPlan) -> Result<Vec<CoreSeed>, ServeError> {
     Ok(NodePlan::open(NodeOptions {
         drives: prepare_drives(options)?,
+        without_drives: options.without_drives.clone(),
         cores,
         arena_bytes_per_core: plan.arena_bytes_per_core,
         read_cache_bytes_per_core: plan.read_cache_bytes_per_core,

@@ -22,6 +22,8 @@ pub struct ServeOptions {
     pub drives: Vec<PathBuf>,
     /// A directory, or a pattern of paths: all drives in it are opened, whatever else is there.
     pub drive_set: Option<PathBuf>,
+    /// The UUIDs of drives that are gone for good by the operator's word.
+    pub without_drives: Vec<[u8; 16]>,
     pub listen: SocketAddr,
     /// The address of health and metrics. None if they are in the socket of the data directory
     /// only.
@@ -37,6 +39,8 @@ pub struct ServeOptions {
     pub drive_bytes: u64,
     /// The number of shards of a new drive file. 0 makes two per core.
     pub shards: u16,
+    /// How many drives may be lost of those that the first start makes. None lets their number say.
+    pub failures_max: Option<u8>,
     pub region: String,
     /// The domains whose subdomains are buckets.
     pub domains: Vec<String>,

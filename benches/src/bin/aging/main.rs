@@ -99,6 +99,7 @@ impl Bench {
         let format = FormatOptions {
             size_bytes: Some(options.size_mib << 20),
             shards: options.shards,
+            failures_max: Some(0),
             force: true,
             seed: [random(), random(), random(), random()],
         };
@@ -107,6 +108,7 @@ impl Bench {
         let executor = Executor::new()?;
         let seeds = NodePlan::open(NodeOptions {
             drives: vec![drive],
+            without_drives: Vec::new(),
             cores: 1,
             arena_bytes_per_core: options.arena_mib << 20,
             index_bytes_max: 2 << 30,

@@ -90,6 +90,7 @@ impl Bench {
         let executor = Executor::new()?;
         let seeds = NodePlan::open(NodeOptions {
             drives: vec![drive.clone()],
+            without_drives: Vec::new(),
             cores: 1,
             arena_bytes_per_core: options.arena_mib << 20,
             // Without a read cache, the drive is what is measured.
@@ -137,6 +138,7 @@ fn format_file(options: &Options) -> Result<PathBuf, AnyError> {
     let format = FormatOptions {
         size_bytes: Some(options.size_gib << 30),
         shards: options.shards,
+        failures_max: Some(0),
         force: true,
         seed: [random(), random(), random(), random()],
     };

@@ -75,7 +75,7 @@ pub(super) async fn read(
 ) -> Result<Option<(Attributes, u32)>> {
     let version = Version::Generation(seen.generation);
     loop {
-        match ObjectReader::open_on_drive(core, bucket, &seen.key, version).await {
+        match ObjectReader::open_on_drive(core, bucket, &seen.key, version, 0).await {
             Ok(Opened::Object(reader)) => {
                 return Ok(Some((reader.info().attributes.clone(), reader.info().metadata_change)));
             }

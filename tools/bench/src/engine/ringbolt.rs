@@ -136,7 +136,7 @@ impl RingboltEngine {
         let wanted = self.objects.count * (self.objects.largest_bytes + 512) * 3 / 2 + SPARE_BYTES;
         let seed = [(); 4].map(|()| fastrand::u64(..));
         let size_bytes = (!is_device).then_some(wanted);
-        let options = FormatOptions { size_bytes, shards: 0, force: is_device, seed };
+        let options = FormatOptions { size_bytes, shards: 0, failures_max: Some(0), force: is_device, seed };
         self.format(options, progress)
     }
 
@@ -182,6 +182,7 @@ impl RingboltEngine {
         }
         let seeds = NodePlan::open(NodeOptions {
             drives: vec![self.drive.clone()],
+            without_drives: Vec::new(),
             cores: 1,
             arena_bytes_per_core: arena_bytes,
             index_bytes_max: INDEX_BYTES_MAX,

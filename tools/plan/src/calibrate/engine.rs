@@ -54,10 +54,12 @@ impl SingleCore {
         body_bytes_max: u64,
     ) -> Result<Self, Failure> {
         let seed = [seed, seed + 1, seed + 2, seed + 3];
-        let format = FormatOptions { size_bytes: Some(size_bytes), shards, force: false, seed };
+        let size_bytes = Some(size_bytes);
+        let format = FormatOptions { size_bytes, shards, failures_max: Some(0), force: false, seed };
         format_drive(&[drive], &format, &mut |_, _| {}).map_err(Failure::of)?;
         let options = NodeOptions {
             drives: vec![drive.to_owned()],
+            without_drives: Vec::new(),
             cores: 1,
             arena_bytes_per_core: ARENA_BYTES,
             index_bytes_max: INDEX_BYTES_MAX,

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 /// Flags that say where settings come from, or what is done once.
-const NOT_IN_FILES: [&str; 4] = ["config", "new-node-key", "help", "version"];
+const NOT_IN_FILES: [&str; 5] = ["config", "new-node-key", "without-drive", "help", "version"];
 /// The widest line of comments that `config show` writes.
 const WIDTH: usize = 100;
 

@@ -9,6 +9,7 @@ pub mod config;
 mod duration;
 mod identity;
 mod lifecycle;
+mod redundancy;
 mod server;
 mod size;
 mod tls;
@@ -19,6 +20,7 @@ use self::config::{Again, ConfigArgs, ConfigError, Settings};
 use self::duration::{parse_duration_ms, parse_time_out_ms};
 use self::identity::{AccountArgs, GroupArgs, IdentityCliError, KeyArgs, PolicyArgs, UserArgs};
 use self::lifecycle::{LifecycleArgs, LifecycleError};
+use self::redundancy::{parse_drive_uuid, parse_redundancy, redundancy_text};
 use self::size::{
     CountOrOff, CpuList, parse_count, parse_count_or_off, parse_cpus, parse_size, parse_size_or_off,
 };
@@ -27,7 +29,7 @@ use crate::admin::AdminError;
 use crate::disk::check::{self, CheckArgs};
 use crate::log::WithRequest;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ringbolt_engine::node::{InspectReport, LifecycleOptions, ScrubOptions, inspect_drive};
+use ringbolt_engine::node::{FormatOptions, InspectReport, LifecycleOptions, ScrubOptions, inspect_drive};
 use ringbolt_plan::cli::PlanArgs;
 use ringbolt_server::auth::RootCredentials;
 use ringbolt_server::run::{
@@ -120,6 +122,8 @@ enum Command {
   ringbolt serve --data /srv/ringbolt --size 100GiB  the first start makes a drive file of 100 GiB
   ringbolt serve --drive /dev/nvme1n1 --drive /dev/nvme2n1 --listen 0.0.0.0:9000 --memory 16GiB
                                                      whole drives, made with `ringbolt format`
+  ringbolt serve --drive /dev/nvme1n1 --without-drive 7d444840-9dc0-41d1-b245-5ffdce74fad2
+                                                     one of a mirror; the other is gone for good
   ringbolt serve --drive-set '/dev/nvme*n1'          the same, whatever the devices are called today
   RINGBOLT_ACCESS_KEY=admin RINGBOLT_SECRET_KEY=correct-horse ringbolt serve
                                                      credentials of your own for the first account
@@ -145,6 +149,17 @@ struct ServeArgs {
     /// else is there is passed over
     #[arg(long, env = "RINGBOLT_DRIVE_SET", value_name = "DIR|PATTERN", conflicts_with = "drive")]
     drive_set: Option<PathBuf>,
+    /// Start although the drive with this UUID is missing: it is gone for good, whatever it knew; may be repeated. For
+    /// a mirror, where the other drives have copies; the server that misses a drive says when it takes this word. Once
+    /// the server has started, the word is not needed again
+    #[arg(
+        long,
+        env = "RINGBOLT_WITHOUT_DRIVE",
+        value_delimiter = ',',
+        value_parser = parse_drive_uuid,
+        value_name = "UUID"
+    )]
+    without_drive: Vec<[u8; 16]>,
     /// Address and port; port 0 takes a free one
     #[arg(long, env = "RINGBOLT_LISTEN", default_value = "127.0.0.1:9000", value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -179,6 +194,15 @@ struct ServeArgs {
         value_name = "NUMBER"
     )]
     shards: u16,
+    /// Redundancy of the drive file made on the first start, which is one drive and can have none; sets of several
+    /// drives are made with `ringbolt format`, whose --help has the values [default: none]
+    #[arg(
+        long,
+        env = "RINGBOLT_REDUNDANCY",
+        value_parser = parse_redundancy,
+        value_name = "none|mirror|mirror-3|mirror-4"
+    )]
+    redundancy: Option<u8>,
     /// The region clients sign for
     #[arg(long, env = "RINGBOLT_REGION", default_value = "us-east-1")]
     region: String,
@@ -349,10 +373,15 @@ struct ServeArgs {
 
 /// Make a drive: everything on it is lost
 ///
-/// Several --drive make one set, which is always served together.
+/// Several --drive make one set, which is served together. If nothing else is asked for, it is a mirror: every byte is
+/// on two drives, one drive may be lost, and the space is half of what the drives have.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ringbolt format --drive /dev/nvme1n1               a whole block device
+  ringbolt format --drive /dev/nvme1n1 --drive /dev/nvme2n1
+                                                     a mirror: either of both may be lost
+  ringbolt format --drive /dev/nvme1n1 --drive /dev/nvme2n1 --redundancy none
+                                                     twice the space, and neither may be lost
   ringbolt format --drive ./drive0 --size 8GiB       a file of 8 GiB, written out in full
   ringbolt format --drive ./drive0 --force           again, over what is there
 
@@ -373,6 +402,16 @@ struct FormatArgs {
         value_name = "NUMBER"
     )]
     shards: u16,
+    /// What is kept more than once, fixed for the life of the set. none: nothing. mirror: every byte is on two drives,
+    /// one may be lost, half of the space is for objects. mirror-3, mirror-4: on three or four drives, two or three may
+    /// be lost, a third or a quarter of the space is for objects [default: none for one drive, mirror for two or more]
+    #[arg(
+        long,
+        env = "RINGBOLT_REDUNDANCY",
+        value_parser = parse_redundancy,
+        value_name = "none|mirror|mirror-3|mirror-4"
+    )]
+    redundancy: Option<u8>,
     /// Overwrite what is there
     #[arg(long, env = "RINGBOLT_FORCE")]
     force: bool,
@@ -575,6 +614,7 @@ fn serve_options(args: ServeArgs) -> Result<ServeOptions, CliError> {
         data_dir: args.data,
         drives: args.drive,
         drive_set: args.drive_set,
+        without_drives: args.without_drive,
         listen: args.listen,
         admin_listen: args.admin_listen.0,
         cores: args.cores.map_or_else(Vec::new, |list| list.0),
@@ -582,6 +622,7 @@ fn serve_options(args: ServeArgs) -> Result<ServeOptions, CliError> {
         read_cache_bytes: args.read_cache,
         drive_bytes: args.size,
         shards: args.shards,
+        failures_max: args.redundancy,
         region: args.region,
         domains: args.domain,
         website_domains: args.website_domain,
@@ -609,8 +650,15 @@ fn serve_options(args: ServeArgs) -> Result<ServeOptions, CliError> {
 
 fn format(args: &FormatArgs) -> Result<(), CliError> {
     let paths: Vec<&Path> = args.drive.iter().map(PathBuf::as_path).collect();
-    let reports = format_with_progress(&paths, args.size, args.shards, args.force)?;
-    for (path, report) in paths.iter().zip(reports) {
+    let options = FormatOptions {
+        size_bytes: args.size,
+        shards: args.shards,
+        failures_max: args.redundancy,
+        force: args.force,
+        ..FormatOptions::default()
+    };
+    let reports = format_with_progress(&paths, options)?;
+    for (path, report) in paths.iter().zip(&reports) {
         println!(
             "{}: {}, {} extents of {}, {} shards, drive {}",
             path.display(),
@@ -620,6 +668,9 @@ fn format(args: &FormatArgs) -> Result<(), CliError> {
             report.shards,
             report.drive_uuid
         );
+    }
+    if let Some(report) = reports.first() {
+        println!("redundancy {}", redundancy_text(report.failures_max));
     }
     Ok(())
 }

@@ -35,6 +35,32 @@ fn the_command_line_of_the_manual_is_understood() {
 }
 
 #[test]
+fn drives_and_their_redundancy_are_understood() {
+    let parse = |line: &str| Cli::try_parse_from(line.split_whitespace());
+    let format = |flags: &str| match parse(&format!("ringbolt format --drive a --drive b {flags}"))
+        .map(|cli| cli.command)
+    {
+        Ok(Command::Format(args)) => Ok(args.redundancy),
+        Ok(_) => panic!("not format"),
+        Err(error) => Err(error.to_string()),
+    };
+    assert_eq!((format(""), format("--redundancy none")), (Ok(None), Ok(Some(0))));
+    assert_eq!(format("--redundancy mirror-3"), Ok(Some(2)));
+    let told = format("--redundancy 4+2").unwrap_err();
+    assert!(
+        told.contains("stripes of 4 data and 2 parity drives are not built yet; write none, mirror"),
+        "{told}"
+    );
+    let uuid = "7d444840-9dc0-41d1-b245-5ffdce74fad2";
+    let serve =
+        format!("ringbolt serve --drive a --redundancy none --without-drive {uuid} --without-drive {uuid}");
+    let Command::Serve(args) = parse(&serve).unwrap().command else { panic!("not serve") };
+    assert_eq!((args.redundancy, args.without_drive.len()), (Some(0), 2));
+    let told = parse("ringbolt serve --drive a --without-drive b").err().unwrap().to_string();
+    assert!(told.contains("\"b\" is no UUID of a drive"), "{told}");
+}
+
+#[test]
 fn reports_are_readable_by_people_and_programs() {
     let lines = vec![("size".to_owned(), "4096".to_owned()), ("version".to_owned(), "1".to_owned())];
     let report = InspectReport { sections: vec![("superblock".to_owned(), lines)] };

@@ -22,9 +22,10 @@ fn served(text: &str, flags: &[&str]) -> Result<ServeArgs, String> {
 fn a_file_takes_the_place_of_defaults_and_flags_of_the_file() {
     let text = "memory = \"8GiB\"\nslow-request-ms = 250\nlisten = '0.0.0.0:9000'\nno-registered-buffers = true\n\
                 drive = [\"/a\", \"/b\"]\ndomain = \"s3.example.com\"\nkey-requests = 100\nproxy-protocol = \"on\"\n\
-                core-dumps = false\nlog = \"debug\"\n";
+                core-dumps = false\nlog = \"debug\"\nredundancy = \"mirror\"\n";
     let args = served(text, &[]).unwrap();
     assert_eq!((args.memory, args.slow_request_ms, args.listen.port()), (8 << 30, 250, 9000));
+    assert_eq!(args.redundancy, Some(1));
     assert_eq!(args.drive, [PathBuf::from("/a"), PathBuf::from("/b")]);
     assert_eq!((args.domain, args.key_requests), (vec!["s3.example.com".to_owned()], Some(100)));
     assert!(args.no_registered_buffers && !args.core_dumps);
@@ -39,7 +40,8 @@ fn a_file_takes_the_place_of_defaults_and_flags_of_the_file() {
 fn all_that_is_wrong_in_a_file_is_told_with_its_line() {
     let text = "memroy = \"1GiB\"\nmemory = \"much\"\n\nproxy-protocol = \"maybe\"\nlisten = [\"a\", \"b\"]\n\
                 no-registered-buffers = \"yes\"\nconfig = \"other.toml\"\nnew-node-key = true\nadmin_listen = \"off\"\n\
-                wholly-unknown-word = 1\nkey-requests = 0\nslow-request-ms = -1\n";
+                wholly-unknown-word = 1\nkey-requests = 0\nslow-request-ms = -1\nredundancy = \"4+2\"\n\
+                without-drive = \"7d444840-9dc0-41d1-b245-5ffdce74fad2\"\n";
     let told = served(text, &[]).map(|_| ()).unwrap_err();
     for part in [
         "line 1: there is no key memroy; did you mean memory?",
@@ -53,10 +55,12 @@ fn all_that_is_wrong_in_a_file_is_told_with_its_line() {
         "line 10: there is no key wholly-unknown-word; `ringbolt config show --defaults`",
         "line 11: key-requests = \"0\": ",
         "line 12: slow-request-ms = \"-1\": ",
+        "line 13: redundancy = \"4+2\": stripes of 4 data and 2 parity drives are not built yet; write none",
+        "line 14: without-drive is for the command line alone",
     ] {
         assert!(told.contains(part), "{part} is not in\n{told}");
     }
-    assert_eq!(told.lines().count(), 12, "{told}");
+    assert_eq!(told.lines().count(), 14, "{told}");
     let told = served("[server]\nmemory = \"1GiB\"\n", &[]).map(|_| ()).unwrap_err();
     assert!(told.contains("line 1: server: keys stand at the top of the file"), "{told}");
     for (text, part) in

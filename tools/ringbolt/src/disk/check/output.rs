@@ -50,7 +50,7 @@ pub fn summary(report: &Report, deep: bool) -> String {
     }
     let _ = writeln!(
         text,
-        "{} objects, {} versions of objects, {} delete markers, {} unfinished uploads; bytes: {} live, {} dead, {} reserved, {} free of {}",
+        "{} objects, {} versions of objects, {} delete markers, {} unfinished uploads; bytes: {} live, {} dead, {} reserved, {} copies, {} free of {}",
         totals.objects,
         totals.versions,
         totals.delete_markers,
@@ -58,6 +58,7 @@ pub fn summary(report: &Report, deep: bool) -> String {
         totals.live_bytes,
         totals.dead_bytes,
         totals.reserved_bytes,
+        totals.copies_bytes,
         totals.free_bytes,
         totals.physical_bytes
     );
@@ -105,6 +106,7 @@ pub fn as_json(report: &Report, status: u8) -> String {
             "live_bytes": totals.live_bytes,
             "dead_bytes": totals.dead_bytes,
             "reserved_bytes": totals.reserved_bytes,
+            "copies_bytes": totals.copies_bytes,
             "free_bytes": totals.free_bytes,
             "physical_bytes": totals.physical_bytes,
         },

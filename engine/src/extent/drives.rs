@@ -1,0 +1,348 @@
+//! The home drives of a shard, as one core reaches them: reading and writing the sets that lie there.
+//!
+//! Invariants:
+//! - A set is addressed by its place and an offset in it. Which byte of which drive that is, only this
+//!   file knows.
+//! - A write of a set goes to every copy on a drive that is here, and is done when all of them are. A
+//!   copy on a drive that is not here takes no part: the view says that it is out.
+//! - The copies share one buffer, which nobody changes before the last of them is written.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use futures_util::future::join_all;
+
+use super::geometry::{Geometry, SetPlace};
+use super::members::Members;
+use crate::device::flush::FlushGroup;
+use crate::device::{Device, DeviceError, Durability, IoFuture};
+use crate::format::FormatDamage;
+use crate::format::set::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES, SETS_MAX, SetV1};
+use crate::ring::{Buffer, Pool};
+
+/// A drive that is in the view and present.
+#[derive(Clone)]
+pub struct Reached {
+    pub geometry: Geometry,
+    pub device: Rc<dyn Device>,
+    /// Reads of this core that are on their way, as far as they are counted: [`SetCopy::read_counted`].
+    pub queue: Rc<Cell<u32>>,
+}
+
+/// A read that is on its way.
+struct Counted(Rc<Cell<u32>>);
+
+impl Counted {
+    fn new(queue: &Rc<Cell<u32>>) -> Self {
+        queue.set(queue.get() + 1);
+        Self(queue.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// A copy of a set on a drive that is present.
+#[derive(Clone, Copy)]
+pub struct SetCopy<'a> {
+    /// The place of the drive among those that are reached.
+    pub at: usize,
+    pub drive: &'a Reached,
+    pub extent: u32,
+}
+
+impl SetCopy<'_> {
+    /// Returns the byte on the drive of byte `offset` of the set.
+    pub fn byte(&self, offset: u32) -> u64 {
+        self.drive.geometry.byte(self.extent, offset)
+    }
+
+    /// Reads into `buffer[..length]` from byte `offset` of the set.
+    pub fn read(&self, offset: u32, length: usize, buffer: Buffer) -> IoFuture {
+        self.drive.device.read(self.byte(offset), length, buffer)
+    }
+
+    /// Reads as [`Self::read`] does, and counts the read as long as it is on its way.
+    pub fn read_counted(&self, offset: u32, length: usize, buffer: Buffer) -> IoFuture {
+        let counted = Counted::new(&self.drive.queue);
+        let running = self.read(offset, length, buffer);
+        Box::pin(async move {
+            let done = running.await;
+            drop(counted);
+            done
+        })
+    }
+
+    /// Writes `buffer[..length]` at byte `offset` of the set.
+    pub fn write(&self, offset: u32, length: usize, buffer: Buffer, durability: Durability) -> IoFuture {
+        self.drive.device.write(self.byte(offset), length, buffer, durability)
+    }
+}
+
+/// The drives that hold a shard's sets, the first home first. Clones share them.
+#[derive(Clone)]
+pub struct Drives(Rc<Vec<Reached>>);
+
+impl Drives {
+    /// # Panics
+    /// Panics when there is no drive.
+    pub fn new(drives: Vec<Reached>) -> Self {
+        assert!(!drives.is_empty(), "a shard has a home");
+        Self(Rc::new(drives))
+    }
+
+    /// Returns the number of drives.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, Reached> {
+        self.0.iter()
+    }
+
+    /// Returns the drive at a place.
+    pub fn get(&self, at: usize) -> &Reached {
+        &self.0[at]
+    }
+
+    /// Returns the copies of a set that can be reached, in the order of the drives.
+    pub fn copies(&self, place: SetPlace) -> impl Iterator<Item = SetCopy<'_>> {
+        let copy =
+            move |(at, drive): (usize, &'_ Reached)| Some((at, place.members.on(drive.geometry.drive)?));
+        let drives = self.0.iter().enumerate();
+        drives.filter_map(move |(at, drive)| {
+            copy((at, drive)).map(|(at, extent)| SetCopy { at, drive, extent })
+        })
+    }
+
+    /// Returns the copy of a set on the drive at a place, or any other one if that has none.
+    ///
+    /// # Panics
+    /// Panics when no copy can be reached. Sets are known only if one can: [`Self::set_of`].
+    pub fn copy(&self, place: SetPlace, at: usize) -> SetCopy<'_> {
+        let mut copies = self.copies(place);
+        let first = copies.next().unwrap_or_else(|| panic!("no drive of {place:?} is here"));
+        if first.at == at {
+            return first;
+        }
+        copies.find(|copy| copy.at == at).unwrap_or(first)
+    }
+
+    /// Returns the drive with the shortest queue that has a copy of a set, beside those that are `bad`.
+    pub fn pick(&self, place: SetPlace, bad: &[usize]) -> Option<usize> {
+        let copies = self.copies(place).filter(|copy| !bad.contains(&copy.at));
+        copies.min_by_key(|copy| copy.drive.queue.get()).map(|copy| copy.at)
+    }
+
+    /// Reads bytes of the first copy of a set into one of the buffers that are kept for operations of
+    /// one step.
+    ///
+    /// # Errors
+    /// Returns [`DeviceError`] when the device fails.
+    pub async fn read(
+        &self,
+        pool: &Pool,
+        (place, offset): (SetPlace, u32),
+        length: usize,
+    ) -> Result<Buffer, DeviceError> {
+        self.read_copy(pool, self.copy(place, 0), offset, length).await
+    }
+
+    /// Reads bytes of a copy as [`Self::read`] does.
+    ///
+    /// # Errors
+    /// Returns [`DeviceError`] when the device fails.
+    pub async fn read_copy(
+        &self,
+        pool: &Pool,
+        copy: SetCopy<'_>,
+        offset: u32,
+        length: usize,
+    ) -> Result<Buffer, DeviceError> {
+        let buffer = pool.take_for_step(length).await;
+        let (result, buffer) = copy.read(offset, length, buffer).await;
+        result.map(|()| buffer)
+    }
+
+    /// Starts a write of every copy of a set that can be reached.
+    pub fn write(
+        &self,
+        (place, offset): (SetPlace, u32),
+        length: usize,
+        buffer: Buffer,
+        durability: Durability,
+    ) -> Writes {
+        let mut copies = self.copies(place);
+        let Some(first) = copies.next() else { panic!("no drive of {place:?} is here") };
+        let Some(second) = copies.next() else {
+            return Writes::One(first.write(offset, length, buffer, durability));
+        };
+        let shared = buffer.share();
+        let all = [first, second].into_iter().chain(copies);
+        let running = all.map(|copy| copy.write(offset, length, shared.another(), durability)).collect();
+        Writes::All { running, failed: None }
+    }
+
+    /// Returns the place of a set that a drive says there is, and its kind. A set of a shard whose sets
+    /// have up to `copies` members.
+    ///
+    /// # Errors
+    /// Returns [`FormatDamage::Field`] when it can not be a set of a shard with these homes.
+    pub fn set_of(&self, set: &SetV1) -> Result<(SetPlace, u8), FormatDamage> {
+        let known = [KIND_LOG, KIND_CHECKPOINT, KIND_SLICES].contains(&set.kind);
+        let members = Members::of_disk(&set.members)?;
+        if members.count() > usize::from(self.0[0].geometry.copies) {
+            return Err(FormatDamage::Field("members of a set"));
+        }
+        let place = SetPlace { set: set.set, birth: set.birth, members };
+        let fits = |copy: SetCopy<'_>| copy.extent < copy.drive.geometry.extents;
+        if self.copies(place).next().is_none() || !self.copies(place).all(fits) {
+            return Err(FormatDamage::Field("member of a set"));
+        }
+        // The lowest free number is always the next, so none is greater than a home has extents.
+        let most = self.iter().map(|drive| drive.geometry.extents).max().unwrap_or(0);
+        if !known || set.set >= most.min(SETS_MAX) {
+            return Err(FormatDamage::Field("set"));
+        }
+        Ok((place, set.kind))
+    }
+
+    /// Makes what was written before durable, on every drive.
+    ///
+    /// # Errors
+    /// Returns [`DeviceError`] when a device fails.
+    pub async fn flush(&self) -> Result<(), DeviceError> {
+        join_all(self.iter().map(|drive| drive.device.flush())).await.into_iter().collect()
+    }
+}
+
+/// The writes of the copies of a set.
+pub enum Writes {
+    One(IoFuture),
+    All {
+        /// Those that are on their way.
+        running: Vec<IoFuture>,
+        /// The first error of those that have ended.
+        failed: Option<DeviceError>,
+    },
+}
+
+impl Writes {
+    /// Waits until every copy is written. A caller may give up and call again.
+    ///
+    /// # Errors
+    /// Returns the error of a device that failed.
+    pub async fn done(&mut self) -> Result<(), DeviceError> {
+        match self {
+            Self::One(write) => write.await.0,
+            Self::All { running, failed } => {
+                poll_fn(|context| {
+                    running.retain_mut(|write| match write.as_mut().poll(context) {
+                        Poll::Pending => true,
+                        Poll::Ready((ended, _)) => {
+                            if let Err(error) = ended {
+                                failed.get_or_insert(error);
+                            }
+                            false
+                        }
+                    });
+                    match running.is_empty() {
+                        true => Poll::Ready(failed.take().map_or(Ok(()), Err)),
+                        false => Poll::Pending,
+                    }
+                })
+                .await
+            }
+        }
+    }
+}
+
+/// The drives of a shard with the groups by which this core shares their flushes.
+#[derive(Clone)]
+pub struct SetWriter {
+    pub drives: Drives,
+    /// A group for each of the drives.
+    flushes: Rc<Vec<Rc<FlushGroup>>>,
+}
+
+impl SetWriter {
+    /// # Panics
+    /// Panics when there is not a group for each drive.
+    pub fn new(drives: Drives, flushes: Vec<Rc<FlushGroup>>) -> Self {
+        assert_eq!(drives.count(), flushes.len(), "a group for each drive");
+        Self { drives, flushes: Rc::new(flushes) }
+    }
+
+    /// Returns a writer with what `change` makes of the device and the group of each drive, by its place, for
+    /// planted bugs.
+    #[cfg(feature = "planted-bugs")]
+    pub fn with(
+        &self,
+        change: impl Fn(usize, &Rc<dyn Device>, &Rc<FlushGroup>) -> (Rc<dyn Device>, Rc<FlushGroup>),
+    ) -> Self {
+        let all = self.drives.iter().zip(&*self.flushes).enumerate();
+        let changed = all.map(|(at, (drive, flush))| {
+            let (device, flush) = change(at, &drive.device, flush);
+            (Reached { device, ..drive.clone() }, flush)
+        });
+        let (drives, flushes): (Vec<_>, Vec<_>) = changed.unzip();
+        Self::new(Drives::new(drives), flushes)
+    }
+
+    /// Makes what was written before durable, on every drive.
+    ///
+    /// # Errors
+    /// Returns [`DeviceError`] when a device fails.
+    pub async fn flush(&self) -> Result<(), DeviceError> {
+        match self.flushes.as_slice() {
+            [only] => only.flush().await,
+            all => join_all(all.iter().map(|group| group.flush())).await.into_iter().collect(),
+        }
+    }
+
+    /// Writes every copy of a set, durably. Returns whether a synchronous write made all of them so.
+    ///
+    /// # Errors
+    /// Returns [`DeviceError`] when a device fails. Other copies may be durable then.
+    pub async fn write_durably(
+        &self,
+        (place, offset): (SetPlace, u32),
+        length: usize,
+        buffer: Buffer,
+    ) -> Result<bool, DeviceError> {
+        let mut copies = self.drives.copies(place);
+        let Some(first) = copies.next() else { panic!("no drive of {place:?} is here") };
+        let Some(second) = copies.next() else {
+            return self.write_one(first, offset, length, buffer).await;
+        };
+        let shared = buffer.share();
+        let all = [first, second].into_iter().chain(copies);
+        let writes = all.map(|copy| self.write_one(copy, offset, length, shared.another()));
+        let done = join_all(writes).await.into_iter().collect::<Result<Vec<bool>, _>>()?;
+        Ok(done.into_iter().all(|alone| alone))
+    }
+
+    async fn write_one(
+        &self,
+        copy: SetCopy<'_>,
+        offset: u32,
+        length: usize,
+        buffer: Buffer,
+    ) -> Result<bool, DeviceError> {
+        // A synchronous write alone is one round trip. While others flush anyway, joining them is
+        // cheaper for all.
+        let flush = &self.flushes[copy.at];
+        let together = flush.busy();
+        let durability = if together { Durability::Deferred } else { Durability::Immediate };
+        copy.write(offset, length, buffer, durability).await.0?;
+        if together {
+            flush.flush().await?;
+        }
+        Ok(!together)
+    }
+}

@@ -1,0 +1,154 @@
+//! This module takes drives away from worlds with redundancy, and gives them back.
+//!
+//! Invariants:
+//! - At most M drives of a world ever fail, are taken away, or come back with what they held long
+//!   ago. Whatever becomes of them, nothing acknowledged is lost and no client sees damage.
+//! - A start without up to M of at least 2M + 1 drives needs no word of the operator. With fewer it
+//!   is refused until the operator says that the drives are gone for good, and from then on they
+//!   never take part again.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use ringbolt_engine::node::OpenError;
+use ringbolt_engine::sim::device::SimDevice;
+use ringbolt_engine::sim::{Random, SimNode, SimOptions, Simulator, format_sim_set};
+
+use super::plan::{Aim, Plan};
+use super::world::World;
+
+/// Holds what is known of the drives that may fail.
+#[derive(Default)]
+pub struct Mirrors {
+    /// How many drives may be lost: M.
+    failures_max: usize,
+    /// The places of the drives that may fail.
+    victims: Vec<usize>,
+    /// Those that are away.
+    away: BTreeSet<usize>,
+    /// Those that the view in use does not have.
+    out: BTreeSet<usize>,
+    /// The operator has said that those that are away are gone for good.
+    word_given: bool,
+}
+
+impl Mirrors {
+    /// Formats the drives of a world with redundancy: each shard has a copy on one or two more drives.
+    pub fn format(
+        sim: &Simulator,
+        plan: &Plan,
+        shards: u16,
+        (extra_mib, slots): (u64, u64),
+    ) -> (Self, Vec<SimDevice>) {
+        let random = Random::new(plan.seed ^ 0x6d69_7272_6f72_7321);
+        let drives = 2 + random.below(3) as u16;
+        let failures_max: u64 = if drives > 2 && random.one_in(3) { 2 } else { 1 };
+        // The drives take turns: this is how many shards the busiest has.
+        let (rounds, rest) = (u64::from(shards / drives), u64::from(shards % drives));
+        let homes = rounds * (failures_max + 1) + rest.min(failures_max + 1);
+        let size_bytes = (30 * homes + 6 + extra_mib) << 20;
+        let sizes = (size_bytes * slots, slots);
+        let set = format_sim_set(sim, drives, sizes, shards, failures_max as u8);
+        let mut places: Vec<usize> = (0..usize::from(drives)).collect();
+        for at in (1..places.len()).rev() {
+            places.swap(at, random.below(at as u64 + 1) as usize);
+        }
+        let failures_max = failures_max as usize;
+        let victims = places[..failures_max].to_vec();
+        (Self { failures_max, victims, ..Self::default() }, set)
+    }
+
+    /// Returns whether a drive may have faults.
+    pub fn may_fail(&self, drive: usize) -> bool {
+        self.failures_max == 0 || self.victims.contains(&drive)
+    }
+}
+
+impl World {
+    /// Sometimes takes away drives that may fail.
+    pub(super) fn take_drives_away(&mut self) {
+        if self.plan.aim != Aim::Mirrors || !self.sim().random().one_in(4) {
+            return;
+        }
+        let random = self.shared.sim.random();
+        let taken: Vec<usize> = self.mirrors.victims.iter().copied().filter(|_| !random.one_in(3)).collect();
+        self.shared.note(|| format!("drives {taken:?} are taken away"));
+        self.mirrors.away.extend(taken);
+    }
+
+    /// Sometimes gives drives back that were taken away.
+    pub(super) fn give_drives_back(&mut self) {
+        let random = self.shared.sim.random();
+        let Mirrors { away, out, word_given, .. } = &mut self.mirrors;
+        // Whoever is named by the operator's word never takes part again: it may come back when the
+        // view in use is without it.
+        let mut may_return: Vec<usize> =
+            away.iter().copied().filter(|drive| out.contains(drive) || !*word_given).collect();
+        may_return.retain(|_| random.one_in(2));
+        if may_return.is_empty() {
+            return;
+        }
+        away.retain(|drive| !may_return.contains(drive));
+        self.shared.note(|| format!("drives {may_return:?} are given back"));
+    }
+
+    /// Returns the drives that an open is given, with their places.
+    pub(super) fn given_drives(&self) -> Vec<(usize, SimDevice)> {
+        let given = self.drives.iter().cloned().enumerate();
+        given.filter(|(at, _)| !self.mirrors.away.contains(at)).collect()
+    }
+
+    /// Opens the drives that are given, if necessary with the operator's word.
+    pub(super) fn open_given(&mut self) -> Result<Rc<SimNode>, OpenError> {
+        self.shared.locks.restart();
+        let opened = self.open_with(self.options);
+        let opened = match opened {
+            Err(OpenError::TooFew { .. }) => {
+                let fewest = 2 * self.mirrors.failures_max + 1;
+                let in_view = self.drives.len() - self.mirrors.out.len();
+                assert!(in_view < fewest, "a start with enough of {in_view} drives was refused");
+                self.mirrors.word_given = true;
+                self.shared.note(|| "the operator says that what is missing is gone".to_owned());
+                self.open_with(SimOptions { without_missing: true, ..self.options })
+            }
+            other => other,
+        };
+        if let Ok(node) = &opened {
+            self.note_view(node);
+        }
+        opened
+    }
+
+    fn open_with(&self, options: SimOptions) -> Result<Rc<SimNode>, OpenError> {
+        // Drives that are away end what a dead process began.
+        for drive in self.mirrors.away.iter().map(|drive| &self.drives[*drive]) {
+            drive.stand_alone();
+            drive.live_in(self.sim());
+        }
+        let drives = self.given_drives().into_iter().map(|(_, drive)| drive).collect();
+        self.sim().block_on(SimNode::open(self.sim().clone(), drives, options)).map(Rc::new)
+    }
+
+    /// Notes which drives the view of an open node has, and checks that none came back by itself.
+    fn note_view(&mut self, node: &SimNode) {
+        let used: BTreeSet<usize> = node.drive_numbers().into_iter().map(usize::from).collect();
+        let out: BTreeSet<usize> = (0..self.drives.len()).filter(|drive| !used.contains(drive)).collect();
+        assert!(
+            self.mirrors.out.is_subset(&out),
+            "{:?} are out of the view, and are used again",
+            self.mirrors.out
+        );
+        assert!(out.iter().all(|drive| self.mirrors.may_fail(*drive)), "{out:?} are out");
+        if out.len() > self.mirrors.out.len() {
+            self.shared.report.borrow_mut().drives_dropped += 1;
+        }
+        self.mirrors.out = out;
+    }
+
+    /// Leaves out the drives whose superblock can not be read any more: a fault destroyed it.
+    pub(super) fn leave_out_victims(&mut self) {
+        self.shared.note(|| "a drive that can not be opened is left out".to_owned());
+        let victims = self.mirrors.victims.clone();
+        self.mirrors.away.extend(victims);
+    }
+}
