@@ -18,7 +18,7 @@ use crate::extent::allocator::write_copies;
 use crate::format::superblock::SuperblockOnDisk;
 use crate::node::cache::ReadCache;
 use crate::node::layout::Layout;
-use crate::node::open::{CoreParts, next_epoch};
+use crate::node::open::{CoreParts, choose_drives, next_epoch, only};
 use crate::node::{Core, OpenError};
 use crate::ring::Pool;
 use crate::ring::mailbox::{Mailbox, Notifier};
@@ -75,6 +75,10 @@ pub(super) async fn repair(
         blocks.push((medium, wanted.block));
     }
     if lossy {
+        let members: Vec<_> = blocks.iter().map(|(medium, block)| (medium.path.as_path(), block)).collect();
+        // A drive that is out of the view takes no part.
+        let kept = choose_drives(&members, &[]).map_err(CheckError::Open)?.kept;
+        let mut blocks = only(blocks, &kept);
         blocks.sort_by_key(|(_, block)| block.drive_number.get());
         open_and_close(blocks, outcome)?;
         done.went_on = true;

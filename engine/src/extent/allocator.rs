@@ -273,6 +273,20 @@ impl ExtentAllocator {
         .await
     }
 
+    /// Makes the root of a shard the one that it was recovered from, which another home had: what an older
+    /// one names may be let go now.
+    ///
+    /// # Errors
+    /// Returns [`DeviceError`] when the device failed.
+    pub async fn restore_root(&self, root: ShardRootOnDisk) -> Result<(), DeviceError> {
+        self.update(|superblock| {
+            let slot = slot_of(superblock, root.shard.get());
+            let log_epoch = Le32::new(slot.log_epoch.get().max(root.log_epoch.get()));
+            *slot = ShardRootOnDisk { log_epoch, ..root };
+        })
+        .await
+    }
+
     /// Records durably that this life has begun the log of `shard`.
     ///
     /// # Errors

@@ -57,6 +57,8 @@ pub enum Bug {
     AcknowledgeBeforeLastCopy,
     /// What an older root names is let go when the new root is durable on one home.
     InstallRootOnOneHome,
+    /// A start leaves the homes that have an older root with it.
+    LeaveRootsUneven,
     /// A start writes its view without a promise before.
     StartWithoutPromise,
     /// A damaged copy is written anew some time after the reader let its place go.
@@ -88,13 +90,14 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 8] = [
+    pub const AIMED: [Self; 9] = [
         Self::IgnoreMark,
         Self::ContinueTornLog,
         Self::ReuseNumberEarly,
         Self::ReuseListedNumber,
         Self::JudgeQuotaByUsage,
         Self::ExpireTwice,
+        Self::LeaveRootsUneven,
         Self::StartWithoutPromise,
         Self::MendLate,
     ];
@@ -125,6 +128,7 @@ impl Bug {
             Self::LeaveLogsUneven => "leave-logs-uneven",
             Self::AcknowledgeBeforeLastCopy => "acknowledge-before-last-copy",
             Self::InstallRootOnOneHome => "install-root-on-one-home",
+            Self::LeaveRootsUneven => "leave-roots-uneven",
             Self::StartWithoutPromise => "start-without-promise",
             Self::MendLate => "mend-late",
         }

@@ -52,13 +52,36 @@ pub enum ReplayError {
     Device(#[from] DeviceError),
 }
 
-/// Blocks of the log in which the copies of the homes may differ, and the home whose copy is right.
+/// Batches in which the copies of the homes may differ, no longer than a read, and the home whose copy is
+/// right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uneven {
     pub set: SetPlace,
     pub offset: u32,
     pub length: u32,
     pub home: usize,
+    /// The sequence of the first of them.
+    pub sequence: u64,
+    /// They lie where their headers say. The copy of a life's first batch lies elsewhere.
+    pub in_place: bool,
+}
+
+impl Uneven {
+    /// Returns whether these bytes are those batches.
+    pub fn are_whole(&self, (format, shard): (u64, u16), bytes: &[u8]) -> bool {
+        let (mut at, mut sequence) = (0, self.sequence);
+        while at < bytes.len() {
+            let Ok(header) = BatchHeaderOnDisk::parse(&bytes[at..]) else { return false };
+            let offset = if self.in_place { self.offset + at as u32 } else { header.offset.get() };
+            let own = header.is_of(format, shard) && header.is_at(self.set.identity(), offset);
+            if !own || header.sequence.get() != sequence {
+                return false;
+            }
+            at += header.padded_bytes();
+            sequence += 1;
+        }
+        at == bytes.len()
+    }
 }
 
 /// Reads the batches of one shard in order.
@@ -158,7 +181,8 @@ impl Replay<'_> {
         }
         reached(Rare::LogOfAnotherHome);
         let length = self.last.offset + self.last_bytes - before.offset;
-        self.uneven.push(Uneven { set: before.set, offset: before.offset, length, home: self.home });
+        let LogPosition { set, offset, sequence, .. } = before;
+        self.uneven.push(Uneven { set, offset, length, home: self.home, sequence, in_place: true });
         self.home = 0;
     }
 
@@ -171,24 +195,35 @@ impl Replay<'_> {
         let Some(damage) = tried.damage else {
             return Err(tried.unread.unwrap_or_else(|| self.damaged(FormatDamage::Short)));
         };
+        let (mut readable, mut unread) = (Vec::new(), None);
         for home in tried.read.iter().copied() {
             self.home = home;
             let followed = self.follow_copy(apply).await;
             self.home = 0;
-            if followed? {
-                reached(Rare::BeginningCopied);
-                return Ok(true);
+            match followed {
+                Ok(true) => {
+                    reached(Rare::BeginningCopied);
+                    return Ok(true);
+                }
+                Ok(false) => readable.push(home),
+                // What can not be read there is whole on another home, or nowhere.
+                Err(error @ ReplayError::Device(_)) => drop(unread.get_or_insert(error)),
+                Err(error) => return Err(error),
             }
         }
+        if let (true, Some(error)) = (readable.is_empty(), unread) {
+            return Err(error);
+        }
         let torn = damage == FormatDamage::Checksum;
-        let Err(error) = self.judge_end(damage, &tried.read).await else {
+        let Err(error) = self.judge_end(damage, &readable).await else {
             if torn {
                 reached(Rare::TornTail);
             }
             if self.last_bytes > 0 {
                 // It may have been on its way to some of the homes.
-                let LogPosition { set, offset, .. } = self.last;
-                self.uneven.push(Uneven { set, offset, length: self.last_bytes, home: self.last_home });
+                let LogPosition { set, offset, sequence, .. } = self.last;
+                let (length, home) = (self.last_bytes, self.last_home);
+                self.uneven.push(Uneven { set, offset, length, home, sequence, in_place: true });
             }
             return Ok(false);
         };
@@ -282,7 +317,8 @@ impl Replay<'_> {
                 self.by_copy = true;
                 self.last_bytes = 0;
                 let (offset, length) = (self.geometry.last_block(), BLOCK_BYTES as u32);
-                self.uneven.push(Uneven { set: before.set, offset, length, home: self.home });
+                let (set, sequence, home) = (before.set, before.sequence, self.home);
+                self.uneven.push(Uneven { set, offset, length, home, sequence, in_place: false });
             }
             false => self.position = before,
         }
@@ -362,19 +398,29 @@ impl Replay<'_> {
     /// Decides whether the log ends with a torn tail or with damage, by the copies of the homes that could
     /// be read.
     async fn judge_end(&mut self, damage: FormatDamage, homes: &[usize]) -> Result<(), ReplayError> {
+        let (mut judged, mut unread) = (0, None);
         for home in homes.iter().copied() {
             self.home = home;
-            let judged = self.judge_rest(damage).await;
+            let rest = self.judge_rest(damage).await;
             self.home = 0;
-            judged?;
+            let outcome = match rest {
+                Ok(()) => self.judge_other_extents(damage, home).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(()) => judged += 1,
+                Err(error @ ReplayError::Device(_)) => drop(unread.get_or_insert(error)),
+                Err(error) => return Err(error),
+            }
         }
         if epoch_of(self.position.log_number) < self.log_epoch {
             return Err(self.damaged(damage));
         }
-        for home in homes.iter().copied() {
-            self.judge_other_extents(damage, home).await?;
+        // A home that can not be read wherever a later batch could be does not testify. One is enough.
+        match unread {
+            Some(error) if judged == 0 => Err(error),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Searches the rest of the extent for a batch that knew the missing one as durable.

@@ -41,6 +41,11 @@ pub enum OpenError {
          `ringbolt inspect` shows those that there are"
     )]
     Unknown { uuid: String },
+    #[error(
+        "{path} and {first} say that they are of one set, and differ in what all drives of a set have alike; \
+         run `ringbolt check` on the drives"
+    )]
+    Unlike { path: PathBuf, first: PathBuf },
     #[error("{path} is given twice")]
     Twice { path: PathBuf },
     #[error(

@@ -109,9 +109,9 @@ impl NodePlan {
         for number in &chosen.absent {
             tracing::warn!(drive = number, "a drive of the set is absent; going on without it");
         }
+        let epoch = next_epoch(drives.iter().map(|(_, superblock)| superblock));
         let mut drives = only(drives, &chosen.kept);
         drives.sort_by_key(|(_, superblock)| superblock.drive_number.get());
-        let epoch = next_epoch(drives.iter().map(|(_, superblock)| superblock));
         let (drives, superblocks): (Vec<_>, Vec<_>) = drives.into_iter().unzip();
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
         layout.limit_clock_step(options.clock_step_max_ms);
@@ -169,6 +169,12 @@ pub(crate) fn choose_drives(
     for (path, other) in drives {
         if other.set_uuid != block.set_uuid {
             return Err(OpenError::OtherSet { path: path.to_path_buf(), first: first.to_path_buf() });
+        }
+        let unlike = (other.shards, other.hash_key, other.parity_members)
+            != (block.shards, block.hash_key, block.parity_members)
+            || block.parity_members > 0 && other.extent_bytes != block.extent_bytes;
+        if unlike {
+            return Err(OpenError::Unlike { path: path.to_path_buf(), first: first.to_path_buf() });
         }
         if !seen.insert(other.drive_number.get()) {
             return Err(OpenError::Twice { path: path.to_path_buf() });
@@ -346,6 +352,7 @@ impl CoreParts {
             writers: Cell::new(0),
             refusals: Cell::new(0),
             repairs: Cell::new(0),
+            mending: Cell::new(0),
             lifecycle_day_ms: Cell::new(DAY_MS),
             scrub_run: Cell::new(0),
             lifecycle_run: Cell::new(0),

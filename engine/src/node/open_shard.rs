@@ -9,8 +9,11 @@ use super::scrub;
 use super::state::CoreState;
 use super::surroundings::HomesOfCore;
 use crate::extent::SetPlace;
+use crate::format::Le32;
+use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
+use crate::hook::Bug;
 use crate::log::writer;
-use crate::shard::{HomeRoot, RecoverError, Recovered, Shard, ShardParts, Source};
+use crate::shard::{HomeRoot, RecoverError, Recovered, Shard, ShardParts, Source, age_of};
 
 /// Recovers shard `id` and claims its extents. Returns when the homes' other shards have claimed theirs.
 /// The shard writes nothing before [`begin_writing`].
@@ -24,16 +27,17 @@ pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), Open
     let recovered = match recover(core, id).await {
         Ok(recovered) => recovered,
         Err(error) => {
-            for drive in homes.iter().copied() {
-                let give_up = move |core: &Rc<CoreState>| core.allocator(drive).give_up();
-                core.send(core.layout.allocator_core(drive), Box::new(give_up));
-            }
+            give_up(core, homes);
             return Err(OpenError::Recover { shard: id, error });
         }
     };
     let (objects, replayed) = (recovered.state.objects(), recovered.replayed);
     let elapsed_ms = (core.environment.monotonic_us() - started) / 1000;
     tracing::info!(shard = id, objects, replayed, elapsed_ms, "shard recovered");
+    if let Err(error) = restore_roots(core, id, &recovered).await {
+        give_up(core, homes);
+        return Err(error);
+    }
     let places = recovered.state.space.places();
     let (geometry, settings) = core.layout.of_shard(id);
     let shard = Shard::new(ShardParts {
@@ -45,7 +49,7 @@ pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), Open
         writer: core.writer_of(id).clone(),
         pool: core.pool.clone(),
         environment: core.environment.clone(),
-        root: roots_of(core, id).into_iter().map(|root| root.root).max_by_key(|root| root.sequence.get()),
+        root: Some(recovered.root),
         recovered,
     });
     let scrub = scrub::load(core, &shard).await;
@@ -53,6 +57,38 @@ pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), Open
     core.shards.borrow_mut().insert(id, shard);
     let claims = homes.iter().map(|drive| claim(core, *drive, &places));
     join_all(claims).await.into_iter().collect()
+}
+
+/// Makes all claims on these drives fail, because a shard did not open.
+fn give_up(core: &Rc<CoreState>, drives: &[u16]) {
+    for drive in drives.iter().copied() {
+        let give_up = move |core: &Rc<CoreState>| core.allocator(drive).give_up();
+        core.send(core.layout.allocator_core(drive), Box::new(give_up));
+    }
+}
+
+/// Gives each home the root that the shard was recovered from. A life that was cut off within an update
+/// leaves some homes with the one before, and the space that this one names would be used again.
+async fn restore_roots(core: &Rc<CoreState>, id: u16, recovered: &Recovered) -> Result<(), OpenError> {
+    let root = recovered.root;
+    let planted = core.layout.geometry_of(0).planted;
+    if root.kind.get() != ROOT_CHECKPOINT || planted.is(Bug::LeaveRootsUneven) {
+        return Ok(());
+    }
+    let place = recovered.state.space.sets.place(root.set.get());
+    for HomeRoot { home, root: has } in roots_of(core, id) {
+        let drive = core.layout.homes_of(id)[home];
+        let number = core.layout.geometry_of(drive).drive;
+        let Some(extent) = place.members.on(number).filter(|_| age_of(&has) != age_of(&root)) else {
+            continue;
+        };
+        let root = ShardRootOnDisk { extent: Le32::new(extent), ..root };
+        let restore =
+            move |core: Rc<CoreState>| async move { core.allocator(drive).restore_root(root).await };
+        let restored = core.call(core.layout.allocator_core(drive), restore).await;
+        restored.map_err(|error| OpenError::Device { drive: number, error })?;
+    }
+    Ok(())
 }
 
 /// Claims the extents that these sets have on a drive.

@@ -69,7 +69,7 @@ pub struct ObjectReader {
     range: Range<u64>,
     // The pin is dropped last. Reads in flight go into the reader's own buffers, but what they read
     // must stay until they end. It is `None` when nothing is read.
-    _pin: Option<PinGuard>,
+    _pin: Option<Rc<PinGuard>>,
 }
 
 enum Source {
@@ -81,6 +81,8 @@ enum Source {
     Slices(SliceReader),
 }
 
+/// Copies that a core writes anew at a time.
+const MENDS_MAX: usize = 4;
 /// Piece size in bytes and read-ahead in pieces for a reader that nobody waits for.
 const GENTLE: (usize, usize) = (256 << 10, 1);
 
@@ -119,6 +121,8 @@ impl Opened {
 struct CopyToRead<'a> {
     home: usize,
     bad: &'a [usize],
+    /// The reader waits until what is bad can be written anew.
+    waits: bool,
 }
 
 /// What is to be opened.
@@ -193,11 +197,11 @@ impl ObjectReader {
         let drives = &core.writer_of(shard).drives;
         let (mut bad, mut opened) = (Vec::new(), None);
         while let Some(home) = wanted.pick(drives, log.place, &bad) {
-            let copy = CopyToRead { home, bad: &bad };
+            let copy = CopyToRead { home, bad: &bad, waits: wanted.home.is_some() };
             let tried = match &found {
-                Found::Entry(found) => Self::open_entry(core, shard, wanted, found, copy).await,
+                Found::Entry(found) => Self::open_entry(core, &pin, wanted, found, copy).await,
                 Found::Inline { location, log } => {
-                    Self::open_inline(core, shard, wanted, (*location, *log, place), copy).await
+                    Self::open_inline(core, &pin, wanted, (*location, *log, place), copy).await
                 }
             };
             let is_of_copy = tried.as_ref().is_err_and(EngineError::is_of_copy);
@@ -217,11 +221,12 @@ impl ObjectReader {
     /// Opens a small object from a copy of its record.
     async fn open_inline(
         core: &Rc<CoreState>,
-        shard: u16,
+        pin: &Rc<PinGuard>,
         Wanted { bucket, key, version, .. }: Wanted<'_>,
         (location, log, place): (Location, LogSet, Option<CacheKey>),
         copy: CopyToRead<'_>,
     ) -> Result<Opened> {
+        let shard = pin.shard;
         let (extent, offset) = (log.place.extent(), location.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         let read = read_record(core, shard, (log.place, offset), location.blocks, copy.home).await?;
@@ -237,7 +242,7 @@ impl ObjectReader {
         if !put.segments.is_empty() {
             return Err(damaged("record segments"));
         }
-        mend_record(core, shard, (log.place, offset), (&read, view.length()), copy.bad).await;
+        mend_record(core, pin, (log.place, offset), (&read, view.length()), copy).await;
         let start = read.start + view.length() - view.data.len();
         let info = Rc::new(crate::shard::info_of(&put));
         if let Some(place) = place.filter(|_| core.cache.is_on()) {
@@ -253,12 +258,12 @@ impl ObjectReader {
     /// Opens a version whose entry the owner looked up, from a copy of its record.
     async fn open_entry(
         core: &Rc<CoreState>,
-        shard: u16,
+        pin: &Rc<PinGuard>,
         wanted: Wanted<'_>,
         found: &FoundEntry,
         copy: CopyToRead<'_>,
     ) -> Result<Opened> {
-        let Wanted { bucket, key, cached, .. } = wanted;
+        let (shard, Wanted { bucket, key, cached, .. }) = (pin.shard, wanted);
         let FoundEntry { entry, log, meta_log, slices } = found;
         let marker =
             Marker { generation: entry.generation, is_null: entry.is_null, modified_ms: entry.modified_ms };
@@ -282,10 +287,10 @@ impl ObjectReader {
         if put.segments != entry.segments {
             return Err(damaged("record segments"));
         }
-        mend_record(core, shard, (log.place, offset), (&read, view.length()), copy.bad).await;
+        mend_record(core, pin, (log.place, offset), (&read, view.length()), copy).await;
         let mut info = crate::shard::info_of(&put);
         if let Some(found) = entry.meta.zip(*meta_log) {
-            let meta = read_metadata(core, shard, wanted, found, entry.generation).await?;
+            let meta = read_metadata(core, pin, wanted, found, entry.generation).await?;
             info.attributes = meta.attributes;
             (info.modified_ms, info.metadata_change) = (meta.modified_ms, meta.change);
         }
@@ -298,7 +303,8 @@ impl ObjectReader {
             Source::Inline { bytes: Some(Bytes::Read(read.buffer)), start }
         } else {
             let reader = SliceReader::new(core.clone(), shard, put.segments, slices.clone());
-            Source::Slices(SliceReader { from_home: wanted.home.map(|home| home as u8), ..reader })
+            let (from_home, pin) = (wanted.home.map(|home| home as u8), Some(pin.clone()));
+            Source::Slices(SliceReader { from_home, pin, ..reader })
         };
         let range = 0..info.size_bytes + if cached { 0 } else { table_bytes };
         Ok(Opened::Object(Self { info: Rc::new(info), source, range, _pin: None }))
@@ -344,6 +350,7 @@ impl ObjectReader {
         let Some(table) = table_of(&reader.segments, self.info.size_bytes).cloned() else { return Ok(()) };
         let core = reader.core.clone();
         let of_table = SliceReader::new(core.clone(), reader.shard, vec![table.clone()], reader.sets.clone());
+        let of_table = SliceReader { pin: reader.pin.clone(), ..of_table };
         let loaded = read_table(of_table, &table, self.info.size_bytes).await;
         let parts = loaded.inspect_err(|error| core.note_refusal(error))?;
         Rc::make_mut(&mut self.info).parts = parts.iter().map(part_info).collect();
@@ -456,7 +463,6 @@ fn mark_at(core: &CoreState, shard: u16, (log, offset): (LogSet, u32), record: &
 pub(super) struct PartReader {
     reader: SliceReader,
     left: Range<u64>,
-    _pin: PinGuard,
 }
 
 impl PartReader {
@@ -465,8 +471,9 @@ impl PartReader {
         let (sets, pins) = shard.pin_part(&segment);
         let left = 0..segment.length;
         let reader = SliceReader::new(core.clone(), shard.id, vec![segment], sets);
-        let reader = SliceReader { gentle: true, from_home: Some(home as u8), ..reader };
-        Self { reader, left, _pin: PinGuard { core: core.clone(), shard: shard.id, pins } }
+        let pin = Rc::new(PinGuard { core: core.clone(), shard: shard.id, pins });
+        let reader = SliceReader { gentle: true, from_home: Some(home as u8), pin: Some(pin), ..reader };
+        Self { reader, left }
     }
 
     /// Verifies the next piece and returns its length in bytes, or `None` at the end.
@@ -488,10 +495,10 @@ async fn look_up(
     core: &Rc<CoreState>,
     shard: u16,
     Wanted { bucket, key, version, .. }: Wanted<'_>,
-) -> Result<Option<(Found, PinGuard)>> {
+) -> Result<Option<(Found, Rc<PinGuard>)>> {
     match core.ask(shard, ShardRequest::Lookup { bucket, key: key.to_vec(), version }).await? {
         ShardReply::Found(found) => {
-            Ok(found.map(|(found, pins)| (found, PinGuard { core: core.clone(), shard, pins })))
+            Ok(found.map(|(found, pins)| (found, Rc::new(PinGuard { core: core.clone(), shard, pins }))))
         }
         other => other.mistaken(),
     }
@@ -543,49 +550,76 @@ fn read_at(
     }
 }
 
-/// Writes a record that was read and verified, of this length, over the copies that are bad. What else lies
-/// in its blocks was not verified, and stays as each copy has it.
+/// Has a record that was read and verified, of this length, written over the copies that are bad. What else
+/// lies in its blocks was not verified, and stays as each copy has it.
 async fn mend_record(
     core: &Rc<CoreState>,
-    shard: u16,
+    pin: &Rc<PinGuard>,
     (at, offset): (SetPlace, u32),
     (read, length): (&ReadRecord, usize),
-    bad: &[usize],
+    copy: CopyToRead<'_>,
 ) {
-    for home in bad.iter().copied() {
-        let drives = &core.writer_of(shard).drives;
+    for home in copy.bad.iter().copied() {
         let first = offset - offset % BLOCK_BYTES as u32;
-        let buffer = core.pool.take_for_step(read.end).await;
-        let (had, mut buffer) = drives.copy(at, home).read(first, read.end, buffer).await;
-        if had.is_err() {
-            buffer[..read.end].copy_from_slice(&read.buffer[..read.end]);
-        }
-        let record = read.start..read.start + length;
-        buffer[record.clone()].copy_from_slice(&read.buffer[record]);
-        mend(core, shard, home, (at, first), read.end, buffer).await;
+        let verified = Some(read.start..read.start + length);
+        let blocks = read.buffer[..read.end].to_vec();
+        start_mend(core, pin, Mend { home, at, offset: first, blocks, verified }, copy.waits).await;
     }
 }
 
-/// Writes what another copy has over a copy that is bad. The reader has pinned the place, so that it is still
-/// what was read.
-async fn mend(
-    core: &Rc<CoreState>,
-    shard: u16,
+/// What is to be written over a copy that is bad.
+struct Mend {
     home: usize,
-    (at, offset): (SetPlace, u32),
-    length: usize,
-    buffer: Buffer,
-) {
-    let copy = core.writer_of(shard).drives.copy(at, home);
-    let (drive, extent) = (copy.drive.geometry.drive, copy.extent);
-    if copy.drive.geometry.planted.is(Bug::MendLate) {
-        let (core, device, at) = (core.clone(), copy.drive.device.clone(), copy.byte(offset));
-        core.environment.clone().spawn(Box::pin(async move {
-            core.environment.sleep(1000).await;
-            drop(device.write(at, length, buffer, Durability::Deferred).await);
-        }));
-        return;
+    at: SetPlace,
+    /// Byte offset of the blocks in the set.
+    offset: u32,
+    /// Whole blocks, as another copy has them.
+    blocks: Vec<u8>,
+    /// The part of them that was verified, or `None` when all of it was.
+    verified: Option<Range<usize>>,
+}
+
+/// Starts to write over a bad copy, as a task that keeps the place pinned until that is done: a late write
+/// must not land in space that has a new owner. While many are on their way, a reader `waits`, or goes on
+/// and leaves the copy to the scrub.
+async fn start_mend(core: &Rc<CoreState>, pin: &Rc<PinGuard>, mend: Mend, waits: bool) {
+    while core.mending.get() >= MENDS_MAX {
+        if !waits {
+            return;
+        }
+        core.environment.sleep(1).await;
     }
+    core.mending.set(core.mending.get() + 1);
+    let (core, pin) = (core.clone(), pin.clone());
+    let environment = core.environment.clone();
+    environment.spawn(Box::pin(async move {
+        let shard = pin.shard;
+        let pin = match core.layout.geometry_of(0).planted.is(Bug::MendLate) {
+            true => {
+                drop(pin);
+                core.environment.sleep(1000).await;
+                None
+            }
+            false => Some(pin),
+        };
+        carry_out(&core, shard, mend).await;
+        core.mending.set(core.mending.get() - 1);
+        drop(pin);
+    }));
+}
+
+async fn carry_out(core: &Rc<CoreState>, shard: u16, mend: Mend) {
+    let Mend { home, at, offset, blocks, verified } = mend;
+    let (copy, length) = (core.writer_of(shard).drives.copy(at, home), blocks.len());
+    let mut buffer = core.pool.take_for_step(length).await;
+    let mut written = 0..length;
+    if let Some(verified) = verified {
+        let (had, same) = copy.read(offset, length, buffer).await;
+        buffer = same;
+        written = if had.is_ok() { verified } else { written };
+    }
+    buffer[written.clone()].copy_from_slice(&blocks[written]);
+    let (drive, extent) = (copy.drive.geometry.drive, copy.extent);
     match copy.write(offset, length, buffer, Durability::Deferred).await.0 {
         Ok(()) => {
             reached(Rare::CopyMended);
@@ -608,15 +642,15 @@ async fn mend(
 /// Reads and verifies the record of a version's metadata.
 async fn read_metadata(
     core: &Rc<CoreState>,
-    shard: u16,
+    pin: &Rc<PinGuard>,
     wanted: Wanted<'_>,
     (place, log): (MetaPlace, LogSet),
     generation: u64,
 ) -> Result<MetaV1> {
     let (mut bad, mut meta) = (Vec::new(), None);
-    while let Some(home) = wanted.pick(&core.writer_of(shard).drives, log.place, &bad) {
-        let copy = CopyToRead { home, bad: &bad };
-        let read = metadata_of_copy(core, shard, wanted, (place, log, generation), copy).await;
+    while let Some(home) = wanted.pick(&core.writer_of(pin.shard).drives, log.place, &bad) {
+        let copy = CopyToRead { home, bad: &bad, waits: wanted.home.is_some() };
+        let read = metadata_of_copy(core, pin, wanted, (place, log, generation), copy).await;
         let is_of_copy = read.as_ref().is_err_and(EngineError::is_of_copy);
         meta = Some(read);
         if !is_of_copy {
@@ -629,12 +663,12 @@ async fn read_metadata(
 
 async fn metadata_of_copy(
     core: &Rc<CoreState>,
-    shard: u16,
+    pin: &Rc<PinGuard>,
     wanted: Wanted<'_>,
     (place, log, generation): (MetaPlace, LogSet, u64),
     copy: CopyToRead<'_>,
 ) -> Result<MetaV1> {
-    let MetaPlace { offset, record_length, change, .. } = place;
+    let (shard, MetaPlace { offset, record_length, change, .. }) = (pin.shard, place);
     let damaged = |what| EngineError::Damaged { what, extent: log.place.extent(), offset };
     let blocks = blocks_covering(offset, record_length);
     let read = read_record(core, shard, (log.place, offset), blocks, copy.home).await?;
@@ -644,7 +678,7 @@ async fn metadata_of_copy(
     if !same || (meta.generation, meta.change) != (generation, change) || view.is_loss() {
         return Err(damaged("metadata identity"));
     }
-    mend_record(core, shard, (log.place, offset), (&read, view.length()), copy.bad).await;
+    mend_record(core, pin, (log.place, offset), (&read, view.length()), copy).await;
     Ok(meta)
 }
 
@@ -688,6 +722,8 @@ struct SliceReader {
     gentle: bool,
     /// The home that is read first, or `None` for the one with the shortest queue.
     from_home: Option<u8>,
+    /// Keeps what is read, and what is written over a bad copy of it.
+    pin: Option<Rc<PinGuard>>,
 }
 
 impl SliceReader {
@@ -703,6 +739,7 @@ impl SliceReader {
             header: None,
             gentle: false,
             from_home: None,
+            pin: None,
         }
     }
 
@@ -881,23 +918,26 @@ impl SliceReader {
         (Ok(()), buffer)
     }
 
-    /// Writes the first piece, which was read and verified, over the copies that are bad.
+    /// Has the first piece, which was read and verified, written over the copies that are bad.
     async fn mend_first(&mut self) {
-        let (Some(piece), Some(header)) = (self.pieces.front(), &self.header) else { return };
+        let (Some(piece), Some(header), Some(pin)) = (self.pieces.front_mut(), &self.header, &self.pin)
+        else {
+            return;
+        };
+        let bad = std::mem::take(&mut piece.bad);
         let Some(verified) = &piece.verified else { return };
-        let (at, offset, core) = (piece.at, piece.place.offset, &self.core);
-        let (length, payload) = (piece.read_bytes(), piece.payload_end - piece.start);
-        for (home, of_header) in piece.bad.iter().copied() {
+        let (at, offset, waits) = (piece.at, piece.place.offset, self.from_home.is_some());
+        let data_at = offset + (BLOCK_BYTES + piece.start) as u32;
+        let mut data = verified[..piece.payload_end - piece.start].to_vec();
+        data.resize(piece.read_bytes(), 0);
+        for (home, of_header) in bad {
             if of_header {
-                let mut buffer = core.pool.take_for_step(BLOCK_BYTES).await;
-                buffer[..BLOCK_BYTES].copy_from_slice(header.as_bytes());
-                mend(core, self.shard, home, (at, offset), BLOCK_BYTES, buffer).await;
+                let blocks = header.as_bytes().to_vec();
+                let mend = Mend { home, at, offset, blocks, verified: None };
+                start_mend(&self.core, pin, mend, waits).await;
             }
-            let mut buffer = core.pool.take_for_step(length).await;
-            buffer[..payload].copy_from_slice(&verified[..payload]);
-            buffer[payload..length].fill(0);
-            let data_at = offset + (BLOCK_BYTES + piece.start) as u32;
-            mend(core, self.shard, home, (at, data_at), length, buffer).await;
+            let mend = Mend { home, at, offset: data_at, blocks: data.clone(), verified: None };
+            start_mend(&self.core, pin, mend, waits).await;
         }
     }
 }

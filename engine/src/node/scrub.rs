@@ -290,6 +290,9 @@ impl Scrub {
     }
 
     async fn finish(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>) {
+        while core.mending.get() > 0 && !self.is_over(core) {
+            core.environment.sleep(1).await;
+        }
         {
             let mut state = shard.scrub.borrow_mut();
             state.passes += 1;

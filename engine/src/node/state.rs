@@ -114,6 +114,8 @@ pub struct CoreState {
     pub(crate) refusals: Cell<u64>,
     /// Copies that were found damaged or unreadable and written anew from another one.
     pub(crate) repairs: Cell<u64>,
+    /// Copies that are being written anew.
+    pub(crate) mending: Cell<usize>,
     /// Length of a day by which lifecycle rules are judged, milliseconds.
     pub(crate) lifecycle_day_ms: Cell<u64>,
     /// Grow whenever scrub and lifecycle begin with other options, which ends those that run.

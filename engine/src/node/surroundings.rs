@@ -165,7 +165,8 @@ impl Surroundings for HomesOfCore {
         let Ok(core) = self.core() else { return };
         for member in extents.iter().flat_map(Members::iter) {
             // What lies on a drive that is out of the view is not accounted for.
-            if let Some(drive) = core.layout.place_of(member.drive) {
+            let drive = core.layout.place_of(member.drive);
+            if let Some(drive) = drive.filter(|drive| self.homes.contains(drive)) {
                 give(&core, drive, member.extent);
             }
         }
@@ -184,8 +185,12 @@ impl Surroundings for HomesOfCore {
 
     fn spare_extents(&self) -> u32 {
         let Ok(core) = self.core() else { return u32::MAX };
-        let spare = self.homes.iter().map(|drive| core.drives[usize::from(*drive)].spare_extents.get());
-        spare.min().unwrap_or(u32::MAX)
+        // A drive tells no more than what is few for itself, which may be fewer than for another one.
+        let spare_of = |drive: &u16| match core.drives[usize::from(*drive)].spare_extents.get() {
+            spare if self.homes.len() > 1 && spare >= core.layout.settings_of(*drive).few_extents => u32::MAX,
+            spare => spare,
+        };
+        self.homes.iter().map(spare_of).min().unwrap_or(u32::MAX)
     }
 
     fn reclaim(&self, refusal: Refusal) -> LocalFuture<bool> {
@@ -242,18 +247,17 @@ impl Surroundings for HomesOfCore {
     }
 
     /// Nobody knows whose writes the flush should have made durable, so the shards stop on all
-    /// cores.
+    /// cores. Where it may have been the flush of either of two homes, each shard finds that out by its own
+    /// next flush: the latch of the drive lets none succeed any more.
     fn stop_drive(&self, error: &DeviceError) {
-        let Ok(core) = self.core() else { return };
-        for drive in self.homes.iter().copied() {
-            for other in 0..core.layout.cores {
-                let error = error.clone();
-                let stop = move |core: &Rc<CoreState>| {
-                    core.drives[usize::from(drive)].flush.stop(error);
-                    core.shards_of_drive(drive).for_each(|shard| shard.end_writing());
-                };
-                core.send(other, Box::new(stop));
-            }
+        let (Ok(core), &[drive]) = (self.core(), self.homes.as_slice()) else { return };
+        for other in 0..core.layout.cores {
+            let error = error.clone();
+            let stop = move |core: &Rc<CoreState>| {
+                core.drives[usize::from(drive)].flush.stop(error);
+                core.shards_of_drive(drive).for_each(|shard| shard.end_writing());
+            };
+            core.send(other, Box::new(stop));
         }
     }
 

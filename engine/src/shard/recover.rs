@@ -21,7 +21,6 @@ use super::state::{State, UploadKey};
 use crate::device::{DeviceError, Durability};
 use crate::extent::sets::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES};
 use crate::extent::{Drives, Geometry, Member, Members, SetCopy, SetPlace, is_whole, run_units};
-use crate::format::batch::BATCH_BYTES_MAX;
 use crate::format::checkpoint::{
     CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
     HEADER_BYTES, KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_NODE_RECORDS, KIND_ROOT,
@@ -102,11 +101,9 @@ pub struct HomeRoot {
     pub root: ShardRootOnDisk,
 }
 
-impl HomeRoot {
-    /// Orders roots by age: a shard begins without a checkpoint, and each one has the next number.
-    fn age(&self) -> (u16, u64) {
-        (self.root.kind.get(), self.root.sequence.get())
-    }
+/// Orders roots by age: a shard begins without a checkpoint, and each one has the next number.
+pub(crate) fn age_of(root: &ShardRootOnDisk) -> (u16, u64) {
+    (root.kind.get(), root.sequence.get())
 }
 
 /// A step of a recovery.
@@ -118,6 +115,8 @@ pub enum RecoveryStep {
     Read(u64),
 }
 
+/// How often what only one home has is read, until it is what the replay found.
+const READS_OF_RIGHT_COPY: u32 = 8;
 /// Bytes of the log that are told of together.
 const TOLD_BYTES: u64 = 1 << 20;
 
@@ -164,49 +163,68 @@ pub struct Recovered {
     pub counted: Option<u64>,
     /// Set when a single block leads to the end of the log; see [`Replay::by_copy`].
     pub by_copy: bool,
+    /// The root from which it was recovered.
+    pub root: ShardRootOnDisk,
 }
 
 impl Source<'_> {
-    /// Recovers a shard from the newest of the roots that its homes have. An older one is used where that
-    /// is damaged: what it names is not let go before the newer one is on every home.
+    /// Recovers a shard from the newest of the roots that its homes have. An older one is used where the
+    /// checkpoint of that is damaged: what it names is not let go before the newer one is on every home.
     ///
     /// # Errors
     /// Returns an error when something durable is damaged or can not be read.
     pub async fn recover(&self, roots: &[HomeRoot]) -> Result<Recovered, RecoverError> {
         let mut newest: Vec<HomeRoot> = roots.to_vec();
-        newest.sort_by_key(|root| std::cmp::Reverse(root.age()));
+        newest.sort_by_key(|root| std::cmp::Reverse(age_of(&root.root)));
         // Something of a life may have been acknowledged once every home knows that it began the log.
         let log_epoch = roots.iter().map(|root| root.root.log_epoch.get()).max().unwrap_or(0);
         let mut first = None;
         for root in &newest {
-            match self.recover_from(*root, roots, log_epoch).await {
-                Ok(recovered) => return Ok(recovered),
+            if let Some(salvage) = self.salvage {
+                salvage.found.borrow_mut().clear();
+            }
+            let mut state = State::new(*self.geometry, *self.settings);
+            let mut counted = None;
+            match self.begin(*root, roots, &mut state, &mut counted).await {
+                Ok(start) => return self.replay(start, state, counted, (root.root, log_epoch)).await,
+                // An older checkpoint would not need less.
+                Err(error @ RecoverError::Memory { .. }) => return Err(error),
                 Err(error) => drop(first.get_or_insert(error)),
             }
         }
         Err(first.unwrap_or(RecoverError::NoRoot(self.shard)))
     }
 
-    async fn recover_from(
+    /// Loads what a root names into an empty state. Returns where the replay of the log begins.
+    async fn begin(
         &self,
         HomeRoot { home, root }: HomeRoot,
         roots: &[HomeRoot],
-        log_epoch: u32,
-    ) -> Result<Recovered, RecoverError> {
-        let mut state = State::new(*self.geometry, *self.settings);
-        let mut counted = None;
-        let start = match root.kind.get() {
+        state: &mut State,
+        counted: &mut Option<u64>,
+    ) -> Result<LogPosition, RecoverError> {
+        match root.kind.get() {
             ROOT_LOG => {
                 let set = self.first_set(root, roots);
                 let known = self.drives.set_of(&set.to_disk(KIND_LOG));
                 known.map_err(|damage| RecoverError::Set { set: set.set, damage })?;
                 state.space.sets.enter(set, KIND_LOG);
-                self.add_log(&mut state, set.set, 1, 0)?;
-                LogPosition { set, log_number: 1, offset: 0, sequence: root.sequence.get(), previous_crc: 0 }
+                self.add_log(state, set.set, 1, 0)?;
+                let sequence = root.sequence.get();
+                Ok(LogPosition { set, log_number: 1, offset: 0, sequence, previous_crc: 0 })
             }
-            ROOT_CHECKPOINT => self.load(&mut state, (root, self.place_of(root, home)), &mut counted).await?,
-            _ => return Err(RecoverError::NoRoot(self.shard)),
-        };
+            ROOT_CHECKPOINT => self.load(state, (root, self.place_of(root, home)), counted).await,
+            _ => Err(RecoverError::NoRoot(self.shard)),
+        }
+    }
+
+    async fn replay(
+        &self,
+        start: LogPosition,
+        mut state: State,
+        mut counted: Option<u64>,
+        (root, log_epoch): (ShardRootOnDisk, u32),
+    ) -> Result<Recovered, RecoverError> {
         let losses = RefCell::default();
         let mut replay = Replay {
             drives: self.drives,
@@ -271,47 +289,45 @@ impl Source<'_> {
             self.make_alike(&uneven).await?;
         }
         self.drives.flush().await?;
-        Ok(Recovered { state, position, replayed, counted, by_copy })
+        Ok(Recovered { state, position, replayed, counted, by_copy, root })
     }
 
     /// Writes what the right copy of each of these blocks has to the copies that have something else.
     async fn make_alike(&self, uneven: &[Uneven]) -> Result<(), RecoverError> {
-        for Uneven { set, offset, length, home } in uneven.iter().copied() {
-            let right = self.drives.copy(set, home);
-            for copy in self.drives.copies(set).filter(|copy| copy.at != right.at) {
-                for at in (offset..offset + length).step_by(BATCH_BYTES_MAX) {
-                    let piece = ((offset + length - at) as usize).min(BATCH_BYTES_MAX);
-                    self.copy_piece((right, copy), at, piece).await?;
-                }
+        for blocks in uneven {
+            let right = self.drives.copy(blocks.set, blocks.home);
+            for copy in self.drives.copies(blocks.set).filter(|copy| copy.at != right.at) {
+                self.copy_blocks((right, copy), blocks).await?;
             }
         }
         Ok(())
     }
 
-    async fn copy_piece(
+    /// Copies batches to a home that has something else in their place.
+    async fn copy_blocks(
         &self,
         (from, to): (SetCopy<'_>, SetCopy<'_>),
-        offset: u32,
-        length: usize,
+        blocks: &Uneven,
     ) -> Result<(), RecoverError> {
+        let Uneven { offset, length, .. } = *blocks;
+        let owner = (self.geometry.format_id, self.shard);
         // One buffer at a time: whoever holds one for a step must not wait for another.
-        let has = match self.drives.read_copy(self.pool, to, offset, length).await {
-            Ok(buffer) => Some(crc32c::crc32c(&buffer[..length])),
-            Err(_) => None,
-        };
-        let buffer = self.drives.read_copy(self.pool, from, offset, length).await?;
-        if has == Some(crc32c::crc32c(&buffer[..length])) {
+        let has = self.drives.read_copy(self.pool, to, offset, length as usize).await;
+        if has.is_ok_and(|buffer| blocks.are_whole(owner, &buffer[..length as usize])) {
             return Ok(());
         }
-        reached(Rare::LogMadeAlike);
-        tracing::info!(
-            shard = self.shard,
-            extent = to.extent,
-            offset,
-            length,
-            "a copy of the log is made alike"
-        );
-        Ok(to.write(offset, length, buffer, Durability::Immediate).await.0?)
+        for _ in 0..READS_OF_RIGHT_COPY {
+            // What is written was verified in the very buffer: a drive may return other bytes than before.
+            let read = self.drives.read_copy(self.pool, from, offset, length as usize).await;
+            let Ok(buffer) = read else { continue };
+            if blocks.are_whole(owner, &buffer[..length as usize]) {
+                reached(Rare::LogMadeAlike);
+                let (shard, extent) = (self.shard, to.extent);
+                tracing::info!(shard, extent, offset, length, "a copy of the log is made alike");
+                return Ok(to.write(offset, length as usize, buffer, Durability::Immediate).await.0?);
+            }
+        }
+        Err(RecoverError::Chunk { extent: from.extent, offset, damage: FormatDamage::Elsewhere })
     }
 
     fn tell(&self, step: RecoveryStep) {

@@ -200,8 +200,8 @@ impl SimNode {
             false => Vec::new(),
         };
         let kept = choose_drives(&members, &gone)?.kept;
-        let (superblocks, drives) = (only(superblocks, &kept), only(drives, &kept));
         let epoch = next_epoch(superblocks.iter());
+        let (superblocks, drives) = (only(superblocks, &kept), only(drives, &kept));
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
         layout.set_maintenance(options.checkpoint_after_bytes, options.dead_log_bytes_max);
         layout.cut_checkpoints(options.checkpoint_cut);
