@@ -1,11 +1,12 @@
 //! The engine's data path on the simulator, for an instruction counter: one seed, no clock, the same run every time.
 //!
-//! `simulated_path PHASE COUNT` prepares a node of two cores and four shards, runs PHASE COUNT times, and ends.
+//! `simulated_path PHASE COUNT [COPIES]` prepares a node of two cores and four shards, runs PHASE COUNT times, and
+//! ends. With COPIES, it has so many drives, and each byte is on all of them.
 //! PHASE is one of put-small, put-large, get-small, get-large, get-cached, list, delete. The script
 //! `benches/instructions` runs it under callgrind with two counts and prints the difference for one operation.
 
 use ringbolt_engine::node::Core;
-use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_drives};
+use ringbolt_engine::sim::{SimNode, SimOptions, Simulator, format_sim_set};
 use ringbolt_engine::types::{BucketCreated, BucketId, Etag, ListQuery, ObjectMeta, WriteCondition};
 
 const SEED: u64 = 17;
@@ -22,11 +23,12 @@ const PAGE: usize = 1_000;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|text| !text.starts_with("--")).collect();
     // `cargo test` runs it without a phase.
-    let [phase, count] = arguments.as_slice() else { return };
+    let (Some(phase), Some(count)) = (arguments.first(), arguments.get(1)) else { return };
+    let copies: u8 = arguments.get(2).map_or(1, |copies| copies.parse().expect("COPIES is a number"));
     let count: u64 = count.parse().expect("COUNT is a number");
     let phase = phase.clone();
     let sim = Simulator::new(SEED);
-    let drives = format_sim_drives(&sim, 1, (DRIVE_BYTES, 4), SHARDS);
+    let drives = format_sim_set(&sim, copies.into(), (DRIVE_BYTES, 4), SHARDS, copies - 1);
     // A cache that keeps nothing is asked for by the phases that read from the drive.
     let read_cache_bytes_per_core = if phase == "get-cached" { 64 << 20 } else { 0 };
     let options = SimOptions {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The test polls a server that works by itself at this interval.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-const LOOKS_MAX: usize = 600;
+pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
+pub const LOOKS_MAX: usize = 600;
 
 /// Returns every series with its value; seconds are truncated to whole ones.
 pub async fn metrics(server: &Server) -> BTreeMap<String, u64> {

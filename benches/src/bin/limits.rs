@@ -7,7 +7,7 @@
 //! request every two milliseconds, whether the one before was answered or not. Whoever abuses the server comes from
 //! another address of the loopback network, and does as fast as it is let: it never waits by itself.
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use ringbolt_bench::cli::RunOptions;
 use ringbolt_bench::job::{self, Surroundings};
@@ -46,12 +46,15 @@ struct Options {
     /// Measured milliseconds of each turn.
     #[arg(long, default_value_t = 1500)]
     turn_ms: u64,
+    /// Measures this one alone; may be given again.
+    #[arg(long)]
+    only: Vec<Abuse>,
 }
 
 type AnyError = Box<dyn std::error::Error>;
 
 /// Names what somebody does to the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Abuse {
     SlowHeads,
     Connections,
@@ -63,16 +66,6 @@ enum Abuse {
 }
 
 impl Abuse {
-    const ALL: [Self; 7] = [
-        Self::SlowHeads,
-        Self::Connections,
-        Self::Requests,
-        Self::Bytes,
-        Self::InFlight,
-        Self::Handshakes,
-        Self::SilentHandshakes,
-    ];
-
     fn name(self) -> &'static str {
         match self {
             Self::SlowHeads => "heads that trickle (100 connections)",
@@ -367,7 +360,8 @@ fn measure(options: &Options, abuse: Abuse, server: &Server) -> Result<(f64, f64
 
 fn measure_all(options: &Options) -> Result<bool, AnyError> {
     let mut verdicts = Verdicts::default();
-    for abuse in Abuse::ALL {
+    let is_wanted = |abuse: &Abuse| options.only.is_empty() || options.only.contains(abuse);
+    for abuse in Abuse::value_variants().iter().copied().filter(is_wanted) {
         let server = start(options, abuse)?;
         let measured = on_core(options.place.client_core, || {
             measure(options, abuse, &server).map_err(|error| error.to_string())

@@ -20,6 +20,7 @@ pub enum Kind {
     Record,
     Slice,
     Copy,
+    Drive,
     SharedSpace,
     Owner,
     Accounting,
@@ -43,6 +44,7 @@ impl Kind {
             Self::Record => "record",
             Self::Slice => "slice",
             Self::Copy => "copy",
+            Self::Drive => "drive",
             Self::SharedSpace => "shared-space",
             Self::Owner => "owner",
             Self::Accounting => "accounting",
@@ -81,6 +83,7 @@ impl Kind {
                 "it survives one drive less than it should; the server writes the copy anew when it reads it, as its \
                  scrub does"
             }
+            Self::Drive => "the set has fewer copies than it was formatted for; the others are looked at",
             Self::SharedSpace => "two objects claim the same space, so one of them is not what it was",
             Self::Owner => "an extent belongs to nobody it should, or to two: a server refuses the drive",
             Self::Accounting => "the sums of the shard do not add up; a bug or damage that no checksum shows",

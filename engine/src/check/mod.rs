@@ -27,7 +27,7 @@ use crate::device::{Device, DeviceError};
 use crate::extent::{Drives, Reached};
 use crate::format::superblock::SuperblockOnDisk;
 use crate::node::layout::Layout;
-use crate::node::open::{choose_drives, only};
+use crate::node::open::{choose_drives, missing_uuids, only};
 use crate::node::{FormatError, OpenError};
 use crate::ring::Pool;
 use crate::shard::{HomeRoot, Salvage};
@@ -227,7 +227,20 @@ impl Run<'_> {
         }
         let members: Vec<(&Path, &SuperblockOnDisk)> =
             found.iter().map(|(medium, block)| (medium.path.as_path(), block)).collect();
-        let chosen = choose_drives(&members, &[])?;
+        // Whoever goes on without a drive says so to the server. A check only says what the others hold.
+        let chosen = choose_drives(&members, &[]).or_else(|error| match error {
+            OpenError::TooFew { .. } => choose_drives(&members, &missing_uuids(blocks_of(&members))),
+            error => Err(error),
+        })?;
+        for at in &chosen.stale {
+            let text =
+                "the drive was dropped from its set: what it holds is old, and is not looked at".to_owned();
+            self.report(Finding::new(&found[*at].0, Kind::Drive, Remedy::None, text));
+        }
+        for number in &chosen.absent {
+            let text = format!("drive {number} of the set is not here; what only it has is not known");
+            self.report(Finding::new(&found[0].0, Kind::Drive, Remedy::None, text));
+        }
         let mut found = only(found, &chosen.kept);
         found.sort_by_key(|(_, block)| block.drive_number.get());
         let (media, blocks): (Vec<_>, Vec<_>) = found.into_iter().unzip();
@@ -259,6 +272,12 @@ impl Run<'_> {
         let bucket_name = self.names.get(&bucket).cloned();
         ObjectName { bucket, bucket_name, key: key.to_vec(), version_id: None }
     }
+}
+
+fn blocks_of<'a>(
+    members: &'a [(&Path, &'a SuperblockOnDisk)],
+) -> impl Iterator<Item = &'a SuperblockOnDisk> + Clone {
+    members.iter().map(|(_, block)| *block)
 }
 
 impl From<FormatError> for CheckError {

@@ -1,13 +1,16 @@
 //! The check of one shard: it is recovered as a server does it, and then read. If objects claim the
 //! same space, this is repeated without the damaged ones until nothing more is damaged.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 
 use super::{CheckError, Finding, Kind, Medium, ObjectName, Outcome, Progress, Remedy, Run, Set};
 use crate::format::BLOCK_BYTES;
 use crate::format::batch::BatchHeaderOnDisk;
 use crate::log::replay::ReplayError;
-use crate::shard::{Flaw, Flaws, Owner, Reading, RecoverError, Recovered, Salvage, Source, State};
+use crate::shard::{
+    ChunkCopies, Flaw, Flaws, Owner, Reading, RecoverError, Recovered, Salvage, Source, State,
+};
 use crate::types::BucketId;
 
 /// The shard that owns an extent, and the use of the extent.
@@ -41,7 +44,8 @@ impl Run<'_> {
                 salvage: Some(&left_out),
                 told: None,
                 makes_alike: false,
-                wants_every_copy: false,
+                copies: ChunkCopies::All,
+                noticed: RefCell::default(),
             };
             let recovered = match source.recover(&roots).await {
                 Ok(recovered) => recovered,
@@ -55,6 +59,7 @@ impl Run<'_> {
                 let buckets = recovered.state.buckets.values();
                 self.names = buckets.map(|bucket| (bucket.id, bucket.name.clone())).collect();
             }
+            let noticed = source.noticed.take();
             let is_first = left_out.objects.is_empty() && left_out.uploads.is_empty();
             for error in left_out.found.take() {
                 let new_overlap = match &error {
@@ -65,6 +70,11 @@ impl Run<'_> {
                     let finding = self.of_recovery(medium, &error);
                     self.report(Finding { shard: Some(shard), ..finding });
                 }
+            }
+            for error in noticed.iter().filter(|_| is_first) {
+                let text = format!("another copy is whole, but {}", text_of(error));
+                let finding = Finding::new(medium, Kind::Copy, Remedy::None, text);
+                self.report(Finding { shard: Some(shard), ..finding });
             }
             let flaws = self.read(set, &source, &recovered, deep).await?;
             // When damaged objects are left out, others own the space that these claimed, and must

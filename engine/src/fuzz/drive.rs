@@ -12,7 +12,7 @@ use crate::extent::{Drives, Geometry, Reached};
 use crate::format::superblock::ShardRootOnDisk;
 use crate::index::Step;
 use crate::ring::{Buffer, Pool};
-use crate::shard::recover::{HomeRoot, RecoverError, Recovered, Source};
+use crate::shard::recover::{ChunkCopies, HomeRoot, RecoverError, Recovered, Source};
 use crate::shard::{CheckpointCut, Settings, State};
 
 /// Size of an extent, which has room for one full slice.
@@ -85,7 +85,8 @@ impl FuzzDrive {
                 salvage: None,
                 told: None,
                 makes_alike: true,
-                wants_every_copy: false,
+                copies: ChunkCopies::UntilWhole,
+                noticed: RefCell::default(),
             };
             let outcome = source.recover(&[HomeRoot { home: 0, root }]).now_or_never();
             outcome.unwrap_or_else(|| panic!("recovery waits for something that never comes"))

@@ -46,6 +46,11 @@ pub enum OpenError {
          run `ringbolt check` on the drives"
     )]
     Unlike { path: PathBuf, first: PathBuf },
+    #[error(
+        "{path} and the other drives have each gone on without the other: both have what the other has not. Start \
+         with one side alone, copy what you need over S3, and format the drives of the other side anew"
+    )]
+    TwoHistories { path: PathBuf },
     #[error("{path} is given twice")]
     Twice { path: PathBuf },
     #[error(

@@ -197,6 +197,14 @@ pub(crate) fn choose_drives(
             false => stale.push(at),
         }
     }
+    let knows = |other: &SuperblockOnDisk, uuid| other.view.drives_in().any(|drive| drive.uuid == uuid);
+    for (path, other) in stale.iter().map(|at| drives[*at]) {
+        // A view that was used and is without a drive that now goes on: both went on without the other.
+        let was_used = other.bases().next().is_none();
+        if was_used && kept.iter().any(|at| !knows(other, drives[*at].1.drive_uuid)) {
+            return Err(OpenError::TwoHistories { path: path.to_path_buf() });
+        }
+    }
     let slots = |is_meant: &dyn Fn(&ViewDriveOnDisk) -> bool| -> DriveSet {
         let known = view.known().iter().filter(|slot| is_meant(&view.drives[usize::from(*slot)]));
         known.collect()
@@ -232,6 +240,15 @@ pub(crate) fn choose_drives(
     let words = named(view.known() - present - gone);
     let words = words.into_iter().map(|(_, uuid)| format!("--without-drive {uuid}")).collect::<Vec<_>>();
     Err(OpenError::TooFew { expected, given, missing, words: words.join(" ") })
+}
+
+/// Returns the UUIDs of the drives that were ever in the set and are not among these.
+pub(crate) fn missing_uuids<'a>(blocks: impl Iterator<Item = &'a SuperblockOnDisk> + Clone) -> Vec<[u8; 16]> {
+    let newest = blocks.clone().map(|block| &block.view).max_by_key(|view| view.number());
+    let slots =
+        newest.into_iter().flat_map(|view| view.known().iter().map(|slot| &view.drives[usize::from(slot)]));
+    let is_here = |uuid: &[u8; 16]| blocks.clone().any(|block| block.drive_uuid == *uuid);
+    slots.map(|drive| drive.uuid).filter(|uuid| !is_here(uuid)).collect()
 }
 
 /// Returns those of a list that are at these places, in the order of the places.
@@ -353,6 +370,7 @@ impl CoreParts {
             refusals: Cell::new(0),
             repairs: Cell::new(0),
             mending: Cell::new(0),
+            wants_checkpoint: RefCell::default(),
             lifecycle_day_ms: Cell::new(DAY_MS),
             scrub_run: Cell::new(0),
             lifecycle_run: Cell::new(0),

@@ -1,5 +1,6 @@
 //! The opening of a shard on its core.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_util::future::join_all;
@@ -13,7 +14,7 @@ use crate::format::Le32;
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::hook::Bug;
 use crate::log::writer;
-use crate::shard::{HomeRoot, RecoverError, Recovered, Shard, ShardParts, Source, age_of};
+use crate::shard::{ChunkCopies, HomeRoot, RecoverError, Recovered, Shard, ShardParts, Source, age_of};
 
 /// Recovers shard `id` and claims its extents. Returns when the homes' other shards have claimed theirs.
 /// The shard writes nothing before [`begin_writing`].
@@ -108,6 +109,10 @@ pub(super) fn begin_writing(core: &Rc<CoreState>) {
     for shard in core.own_shards() {
         core.environment.spawn(Box::pin(writer::run(shard.clone())));
         shard.after_batch();
+        // All that a checkpoint holds is in memory: a new one has every copy again.
+        if core.wants_checkpoint.borrow_mut().remove(&shard.id) {
+            shard.start_checkpoint();
+        }
     }
 }
 
@@ -137,9 +142,17 @@ async fn recover(core: &Rc<CoreState>, id: u16) -> Result<Recovered, RecoverErro
         salvage: salvage.as_deref(),
         told: Some(&told),
         makes_alike: true,
-        wants_every_copy: false,
+        copies: ChunkCopies::UntilWhole,
+        noticed: RefCell::default(),
     };
     let recovered = source.recover(&roots_of(core, id)).await?;
+    let noticed = source.noticed.take();
     opening.finish();
+    for error in &noticed {
+        tracing::warn!(shard = id, %error, "a copy of the checkpoint is damaged; another one is whole");
+    }
+    if !noticed.is_empty() {
+        core.wants_checkpoint.borrow_mut().insert(id);
+    }
     Ok(recovered)
 }

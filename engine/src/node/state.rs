@@ -9,7 +9,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -114,6 +114,8 @@ pub struct CoreState {
     pub(crate) refusals: Cell<u64>,
     /// Copies that were found damaged or unreadable and written anew from another one.
     pub(crate) repairs: Cell<u64>,
+    /// Shards of which a copy of the checkpoint was found damaged when they opened.
+    pub(crate) wants_checkpoint: RefCell<BTreeSet<u16>>,
     /// Copies that are being written anew.
     pub(crate) mending: Cell<usize>,
     /// Length of a day by which lifecycle rules are judged, milliseconds.

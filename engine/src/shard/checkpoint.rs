@@ -24,12 +24,13 @@
 //! sets of this checkpoint itself and of the one before are not in the list. A root says where its
 //! own are, and no record may use their numbers while it is in force.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::clean::CHECKPOINT_GAIN;
 use super::instance::Shard;
 use super::maintenance::{Peak, Task};
-use super::recover::{RecoverError, Source};
+use super::recover::{ChunkCopies, RecoverError, Source};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::{Class, Refusal};
@@ -88,7 +89,7 @@ struct Writer<'a> {
 
 impl Shard {
     /// Starts a checkpoint in the background, unless one is wanted already.
-    pub(super) fn start_checkpoint(self: &Rc<Self>) {
+    pub(crate) fn start_checkpoint(self: &Rc<Self>) {
         if !self.checkpoints.want() {
             return;
         }
@@ -210,7 +211,8 @@ impl Shard {
             salvage: None,
             told: None,
             makes_alike: false,
-            wants_every_copy: true,
+            copies: ChunkCopies::AllWhole,
+            noticed: RefCell::default(),
         }
     }
 

@@ -63,7 +63,9 @@ pub(crate) use self::lifecycle::{DueVersion, STEP_ENTRIES, Seen, SeenUpload, Upl
 pub use self::lock_clock::{ClockReading, NOTED_EVERY_MS};
 pub use self::multipart::{CompleteCommit, PartCommit, PartsTable};
 pub use self::put::{Body, PutCommit};
-pub use self::recover::{HomeRoot, Owner, RecoverError, Recovered, RecoveryStep, Salvage, Source};
+pub use self::recover::{
+    ChunkCopies, HomeRoot, Owner, RecoverError, Recovered, RecoveryStep, Salvage, Source,
+};
 pub(crate) use self::recover::{age_of, for_each_entry, load_leaves};
 pub(crate) use self::request::{PreviewRequest, Reservation, ShardReply, ShardRequest};
 pub use self::settings::{CheckpointCut, Settings};

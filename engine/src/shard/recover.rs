@@ -89,8 +89,21 @@ pub struct Source<'a> {
     pub told: Option<&'a dyn Fn(RecoveryStep)>,
     /// The copies of the log are made alike, as a start has to; a check writes nothing.
     pub makes_alike: bool,
-    /// Every copy of a chunk has to be whole, as the scrub wants it; else one is enough.
-    pub wants_every_copy: bool,
+    /// Which copies of a checkpoint's chunks are read.
+    pub copies: ChunkCopies,
+    /// The copies that were found damaged while another one was whole.
+    pub noticed: RefCell<Vec<RecoverError>>,
+}
+
+/// Which copies of a checkpoint's chunks are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkCopies {
+    /// One after the other, until one is whole, as a start does.
+    UntilWhole,
+    /// All of them, of which one has to be whole, as a check does.
+    All,
+    /// All of them, and each has to be whole, as the scrub wants it.
+    AllWhole,
 }
 
 /// The root of a shard on one of its homes.
@@ -405,6 +418,12 @@ impl Source<'_> {
         let damage =
             |damage| RecoverError::Chunk { extent: place.extent.get(), offset: place.offset.get(), damage };
         let (root, own) = self.root(place, at).await?;
+        if self.copies == ChunkCopies::All
+            && let Some(at) = own.iter().find(|own| own.set == place.set.get())
+        {
+            // The root names the copy on its own drive alone; now all of them are known.
+            self.root(place, *at).await?;
+        }
         *counted = Some(root.objects);
         let chunks = self.named_chunks(&root, &own, place.sequence.get()).await?;
         let all = chunks.iter().map(|(_, named)| u64::from(named.length)).sum();
@@ -533,15 +552,24 @@ impl Source<'_> {
         number: Option<u32>,
     ) -> Result<Vec<u8>, RecoverError> {
         let at = at.ok_or(damaged_chunk(named, at, FormatDamage::Field("set")))?;
-        let (mut first, mut whole) = (None, None);
+        let (mut first, mut whole, mut bad) = (None, None, Vec::new());
         for copy in self.drives.copies(at) {
             match self.chunk_of_copy(copy, named, (at, sequence), number).await {
-                Ok(payload) if !self.wants_every_copy => return Ok(payload),
-                Ok(payload) => whole = Some(payload),
-                Err(error) => drop(first.get_or_insert(error)),
+                Ok(payload) => {
+                    whole = Some(payload);
+                    if self.copies == ChunkCopies::UntilWhole {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    bad.push(error.clone());
+                    first.get_or_insert(error);
+                }
             }
         }
-        if let (Some(payload), None) = (whole, &first) {
+        let is_enough = bad.is_empty() || self.copies != ChunkCopies::AllWhole;
+        if let (Some(payload), true) = (whole, is_enough) {
+            self.noticed.borrow_mut().append(&mut bad);
             return Ok(payload);
         }
         Err(first.unwrap_or(damaged_chunk(named, Some(at), FormatDamage::Field("member of a set"))))

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use crate::device::Device;
 use crate::env::{Environment, LocalTask};
 use crate::executor::{Odds, Simulator};
-use crate::format::superblock::{COPIES, COPY_STRIDE, DRIVE_NONE, SUPERBLOCK_BYTES, SuperblockOnDisk};
+use crate::format::superblock::{COPIES, COPY_STRIDE, SUPERBLOCK_BYTES, SuperblockOnDisk};
 use crate::node::cache::ReadCache;
 use crate::node::format::{FormatError, Place, SLOT_BYTES, choose_superblock, superblock};
 use crate::node::layout::Layout;
-use crate::node::open::{CoreParts, MAILBOX_CAPACITY, choose_drives, next_epoch, only};
+use crate::node::open::{CoreParts, MAILBOX_CAPACITY, choose_drives, missing_uuids, next_epoch, only};
 use crate::node::state::CoreState;
 use crate::node::{Core, OpenError, SpaceReport};
 use crate::ring::arena::CHUNK_BYTES;
@@ -196,7 +196,7 @@ impl SimNode {
         let path = Path::new("simulated drive");
         let members: Vec<_> = superblocks.iter().map(|block| (path, block)).collect();
         let gone: Vec<[u8; 16]> = match options.without_missing {
-            true => missing_uuids(&superblocks),
+            true => missing_uuids(superblocks.iter()),
             false => Vec::new(),
         };
         let kept = choose_drives(&members, &gone)?.kept;
@@ -395,16 +395,6 @@ impl SimNode {
         });
         allocators.map(|allocator| allocator.free().0).sum()
     }
-}
-
-/// Returns the UUIDs of the drives of the set that are not among these.
-fn missing_uuids(superblocks: &[SuperblockOnDisk]) -> Vec<[u8; 16]> {
-    let newest = superblocks.iter().map(|block| &block.view).max_by_key(|view| view.number());
-    let known = newest
-        .into_iter()
-        .flat_map(|view| view.drives.iter().filter(|drive| drive.state.get() != DRIVE_NONE));
-    let is_here = |uuid: &[u8; 16]| superblocks.iter().any(|block| block.drive_uuid == *uuid);
-    known.map(|drive| drive.uuid).filter(|uuid| !is_here(uuid)).collect()
 }
 
 fn read_superblock(device: &SimDevice) -> Result<SuperblockOnDisk, FormatError> {

@@ -249,6 +249,47 @@ fn a_check_says_which_copies_are_damaged_and_that_nothing_is_lost() {
     assert_eq!((outcome.damage(), kinds(&findings).len()), (1, 2), "{findings:?}");
 }
 
+/// A drive whose checkpoints and logs are gone is whole again without a scrub: a start that took a chunk from
+/// another copy writes a new checkpoint.
+#[test]
+fn a_damaged_copy_of_a_checkpoint_is_noticed_and_replaced() {
+    let world = mirror(55, 2, 3, 2);
+    let node = must_open(&world, &[0, 1], false);
+    let (id, stored) = fill(&world, &node, 0, 12);
+    close(&world, node);
+    world.drives[0].damage(1 << 20, |bytes| bytes.fill(0));
+    let (outcome, findings) = checked(&world, &[0, 1]);
+    let texts: Vec<&str> = findings.iter().map(|finding| finding.text.as_str()).collect();
+    assert!(outcome.damage() == 0 && texts.iter().any(|text| text.contains("checkpoint chunk")), "{texts:?}");
+    let (_, findings) = checked(&world, &[1]);
+    assert_eq!(kinds(&findings), [Kind::Drive], "a check of one drive says that the other one is not there");
+    let node = must_open(&world, &[0, 1], false);
+    compare(&world, &node, id, &stored);
+    world.sim.run_until_idle();
+    world.kill(node);
+    let (_, findings) = checked(&world, &[0, 1]);
+    let chunks = findings.iter().filter(|finding| finding.text.contains("checkpoint chunk")).count();
+    assert_eq!(chunks, 0, "{findings:?}");
+    // What nobody read of the objects is still to be mended; what says where they are is there.
+    must_open(&world, &[0], true);
+}
+
+/// Each of two drives went on without the other, by the word that the other one is gone for good.
+#[test]
+fn two_histories_are_not_joined() {
+    let world = mirror(57, 2, 2, 1);
+    let node = must_open(&world, &[0, 1], false);
+    fill(&world, &node, 0, 4);
+    close(&world, node);
+    for alone in [0, 1, 1] {
+        let node = must_open(&world, &[alone], true);
+        fill(&world, &node, 10 + alone as u64, 4);
+        close(&world, node);
+    }
+    let both = open(&world, &[0, 1], false).map(drop);
+    assert!(matches!(both, Err(OpenError::TwoHistories { .. })), "{both:?}");
+}
+
 /// A drive that answers no read is as good as absent for everything but writes.
 #[test]
 fn reads_go_on_when_a_drive_can_not_be_read() {
