@@ -506,6 +506,9 @@ impl Source<'_> {
             Err(damage) => Err(damaged(damage)),
         };
         let own = root.own.iter().map(own).collect::<Result<Vec<_>, _>>()?;
+        if !own.iter().any(|own| own.set == at.set) {
+            return Err(damaged(FormatDamage::Field("set of the root")));
+        }
         Ok((root, own))
     }
 

@@ -2,6 +2,7 @@
 //! something else than they should, and starts that are interrupted.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -19,10 +20,36 @@ type Given<'a> = &'a [usize];
 /// What keys hold, by tag and length.
 type Stored = BTreeMap<Vec<u8>, (u64, usize)>;
 
-fn mirror(seed: u64, drives: u16, shards: u16, cores: usize) -> World {
+/// A world of drives with copies. What the tasks of its node hold, drives among them, goes with it: a test may
+/// make very many.
+struct Mirror(World);
+
+impl Deref for Mirror {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.0
+    }
+}
+
+impl DerefMut for Mirror {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.0
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.0.sim.kill();
+        }
+    }
+}
+
+fn mirror(seed: u64, drives: u16, shards: u16, cores: usize) -> Mirror {
     let sim = Simulator::new(seed);
-    let drives = format_sim_set(&sim, drives, (256 * MIB, 1), shards, 1);
-    World { sim, drives, options: SimOptions { cores, ..SimOptions::default() } }
+    let drives = format_sim_set(&sim, drives, (192 * MIB, 1), shards, 1);
+    Mirror(World { sim, drives, options: SimOptions { cores, ..SimOptions::default() } })
 }
 
 fn opening(
@@ -268,10 +295,11 @@ fn a_damaged_copy_of_a_checkpoint_is_noticed_and_replaced() {
     world.sim.run_until_idle();
     world.kill(node);
     let (_, findings) = checked(&world, &[0, 1]);
-    let chunks = findings.iter().filter(|finding| finding.text.contains("checkpoint chunk")).count();
-    assert_eq!(chunks, 0, "{findings:?}");
-    // What nobody read of the objects is still to be mended; what says where they are is there.
-    must_open(&world, &[0], true);
+    // Shards 0 and 2 are at home on the damaged drive first, so that a start reads their copies there. The
+    // other copies are for the scrub.
+    let chunks = findings.iter().filter(|finding| finding.text.contains("checkpoint chunk"));
+    let of: Vec<Option<u16>> = chunks.map(|finding| finding.shard).collect();
+    assert!(!of.contains(&Some(0)) && !of.contains(&Some(2)), "{findings:?}");
 }
 
 /// Each of two drives went on without the other, by the word that the other one is gone for good.
