@@ -30,7 +30,7 @@ use crate::node::layout::Layout;
 use crate::node::open::{choose_drives, missing_uuids, only};
 use crate::node::{FormatError, OpenError};
 use crate::ring::Pool;
-use crate::shard::{HomeRoot, Salvage};
+use crate::shard::Salvage;
 
 /// Memory for the buffers of a check, bytes.
 const ARENA_BYTES: usize = 16 << 20;
@@ -137,20 +137,14 @@ struct Set {
 }
 
 impl Set {
-    /// Returns the roots of a shard, and its homes.
-    fn homes(&self, shard: u16) -> (Vec<HomeRoot>, Drives) {
-        let homes = self.layout.homes_of(shard);
-        let root_of = |(home, drive): (usize, &u16)| {
-            let root = self.layout.superblocks[usize::from(*drive)].root_of(shard)?;
-            Some(HomeRoot { home, root })
-        };
+    /// Returns the homes of a shard.
+    fn homes(&self, shard: u16) -> Drives {
         let reach = |drive: &u16| Reached {
             geometry: *self.layout.geometry_of(*drive),
             device: self.media[usize::from(*drive)].device.clone(),
             queue: Rc::default(),
         };
-        let roots = homes.iter().enumerate().filter_map(root_of).collect();
-        (roots, Drives::new(homes.iter().map(reach).collect()))
+        Drives::new(self.layout.homes_of(shard).iter().map(reach).collect())
     }
 }
 

@@ -30,7 +30,7 @@ impl Run<'_> {
     ) -> Result<(), CheckError> {
         let medium = &set.media[usize::from(set.layout.first_home_of(shard))];
         self.watcher.progress(&self.progress(set, shard, 0.0));
-        let (roots, drives) = set.homes(shard);
+        let (roots, drives) = (set.layout.roots_of(shard), set.homes(shard));
         let (geometry, settings) = set.layout.of_shard(shard);
         let mut left_out = Salvage::default();
         let mut overlaps = HashSet::new();
@@ -218,7 +218,8 @@ impl Run<'_> {
         if position.offset >= source.geometry.extent_bytes {
             return Ok(());
         }
-        let buffer = source.drives.read(source.pool, (position.set, position.offset), BLOCK_BYTES).await?;
+        let buffer =
+            source.drives.copy(position.set, 0).read_step(source.pool, position.offset, BLOCK_BYTES).await?;
         let torn = |header: &BatchHeaderOnDisk| {
             header.is_of(source.geometry.format_id, source.shard)
                 && (header.sequence.get(), header.log_number.get())

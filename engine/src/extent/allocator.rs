@@ -308,15 +308,11 @@ impl ExtentAllocator {
     /// # Errors
     /// Returns [`DeviceError`] when the device failed.
     pub async fn begin_epoch(&self, epoch: u32) -> Result<(), DeviceError> {
-        self.settle().await?;
-        self.update(|superblock| {
+        self.begin(|superblock| {
             superblock.promised_epoch = Le32::new(epoch);
             (superblock.view.epoch, superblock.view.counter) = (Le32::new(epoch), Le32::new(1));
         })
-        .await?;
-        self.state.borrow_mut().unclaimed -= 1;
-        self.claimed.raise();
-        Ok(())
+        .await
     }
 
     /// Begins a new life of a node with redundancy: the drive promises the epoch, so that no start that was
@@ -326,8 +322,13 @@ impl ExtentAllocator {
     /// # Errors
     /// Returns [`DeviceError`] when the device failed.
     pub async fn promise(&self, epoch: u32) -> Result<(), DeviceError> {
+        self.begin(|superblock| superblock.promised_epoch = Le32::new(epoch)).await
+    }
+
+    /// Makes the first update of a life, and with it the allocator's own claim.
+    async fn begin(&self, change: impl FnOnce(&mut SuperblockOnDisk)) -> Result<(), DeviceError> {
         self.settle().await?;
-        self.update(|superblock| superblock.promised_epoch = Le32::new(epoch)).await?;
+        self.update(change).await?;
         self.state.borrow_mut().unclaimed -= 1;
         self.claimed.raise();
         Ok(())

@@ -67,6 +67,16 @@ impl SetCopy<'_> {
         self.drive.device.read(self.byte(offset), length, buffer)
     }
 
+    /// Reads bytes of the set into one of the buffers that are kept for operations of one step.
+    ///
+    /// # Errors
+    /// Returns [`DeviceError`] when the device fails.
+    pub async fn read_step(&self, pool: &Pool, offset: u32, length: usize) -> Result<Buffer, DeviceError> {
+        let buffer = pool.take_for_step(length).await;
+        let (result, buffer) = self.read(offset, length, buffer).await;
+        result.map(|()| buffer)
+    }
+
     /// Reads as [`Self::read`] does, and counts the read as long as it is on its way.
     pub fn read_counted(&self, offset: u32, length: usize, buffer: Buffer) -> IoFuture {
         let counted = Counted::new(&self.drive.queue);
@@ -112,12 +122,29 @@ impl Drives {
 
     /// Returns the copies of a set that can be reached, in the order of the drives.
     pub fn copies(&self, place: SetPlace) -> impl Iterator<Item = SetCopy<'_>> {
-        let copy =
-            move |(at, drive): (usize, &'_ Reached)| Some((at, place.members.on(drive.geometry.drive)?));
-        let drives = self.0.iter().enumerate();
-        drives.filter_map(move |(at, drive)| {
-            copy((at, drive)).map(|(at, extent)| SetCopy { at, drive, extent })
+        self.0.iter().enumerate().filter_map(move |(at, drive)| {
+            let extent = place.members.on(drive.geometry.drive)?;
+            Some(SetCopy { at, drive, extent })
         })
+    }
+
+    /// Starts something with each copy of a set that can be reached, and with the buffer, which the copies
+    /// share if there are several.
+    ///
+    /// # Panics
+    /// Panics when no copy can be reached.
+    fn each<'a, T>(
+        &'a self,
+        place: SetPlace,
+        buffer: Buffer,
+        start: impl Fn(SetCopy<'a>, Buffer) -> T,
+    ) -> Each<T> {
+        let mut copies = self.copies(place);
+        let Some(first) = copies.next() else { panic!("no drive of {place:?} is here") };
+        let Some(second) = copies.next() else { return Each::One(start(first, buffer)) };
+        let shared = buffer.share();
+        let all = [first, second].into_iter().chain(copies);
+        Each::All(all.map(|copy| start(copy, shared.another())).collect())
     }
 
     /// Returns the copy of a set on the drive at a place, or any other one if that has none.
@@ -139,36 +166,6 @@ impl Drives {
         copies.min_by_key(|copy| copy.drive.queue.get()).map(|copy| copy.at)
     }
 
-    /// Reads bytes of the first copy of a set into one of the buffers that are kept for operations of
-    /// one step.
-    ///
-    /// # Errors
-    /// Returns [`DeviceError`] when the device fails.
-    pub async fn read(
-        &self,
-        pool: &Pool,
-        (place, offset): (SetPlace, u32),
-        length: usize,
-    ) -> Result<Buffer, DeviceError> {
-        self.read_copy(pool, self.copy(place, 0), offset, length).await
-    }
-
-    /// Reads bytes of a copy as [`Self::read`] does.
-    ///
-    /// # Errors
-    /// Returns [`DeviceError`] when the device fails.
-    pub async fn read_copy(
-        &self,
-        pool: &Pool,
-        copy: SetCopy<'_>,
-        offset: u32,
-        length: usize,
-    ) -> Result<Buffer, DeviceError> {
-        let buffer = pool.take_for_step(length).await;
-        let (result, buffer) = copy.read(offset, length, buffer).await;
-        result.map(|()| buffer)
-    }
-
     /// Starts a write of every copy of a set that can be reached.
     pub fn write(
         &self,
@@ -177,15 +174,11 @@ impl Drives {
         buffer: Buffer,
         durability: Durability,
     ) -> Writes {
-        let mut copies = self.copies(place);
-        let Some(first) = copies.next() else { panic!("no drive of {place:?} is here") };
-        let Some(second) = copies.next() else {
-            return Writes::One(first.write(offset, length, buffer, durability));
-        };
-        let shared = buffer.share();
-        let all = [first, second].into_iter().chain(copies);
-        let running = all.map(|copy| copy.write(offset, length, shared.another(), durability)).collect();
-        Writes::All { running, failed: None }
+        let write = |copy: SetCopy<'_>, buffer| copy.write(offset, length, buffer, durability);
+        match self.each(place, buffer, write) {
+            Each::One(write) => Writes::One(write),
+            Each::All(running) => Writes::All { running, failed: None },
+        }
     }
 
     /// Returns the place of a set that a drive says there is, and its kind. A set of a shard whose sets
@@ -219,6 +212,12 @@ impl Drives {
     pub async fn flush(&self) -> Result<(), DeviceError> {
         join_all(self.iter().map(|drive| drive.device.flush())).await.into_iter().collect()
     }
+}
+
+/// What was started with the only copy of a set that can be reached, or with each of several.
+enum Each<T> {
+    One(T),
+    All(Vec<T>),
 }
 
 /// The writes of the copies of a set.
@@ -315,16 +314,14 @@ impl SetWriter {
         length: usize,
         buffer: Buffer,
     ) -> Result<bool, DeviceError> {
-        let mut copies = self.drives.copies(place);
-        let Some(first) = copies.next() else { panic!("no drive of {place:?} is here") };
-        let Some(second) = copies.next() else {
-            return self.write_one(first, offset, length, buffer).await;
-        };
-        let shared = buffer.share();
-        let all = [first, second].into_iter().chain(copies);
-        let writes = all.map(|copy| self.write_one(copy, offset, length, shared.another()));
-        let done = join_all(writes).await.into_iter().collect::<Result<Vec<bool>, _>>()?;
-        Ok(done.into_iter().all(|alone| alone))
+        let write = |copy, buffer| self.write_one(copy, offset, length, buffer);
+        match self.drives.each(place, buffer, write) {
+            Each::One(write) => write.await,
+            Each::All(writes) => {
+                let done = join_all(writes).await.into_iter().collect::<Result<Vec<bool>, _>>()?;
+                Ok(done.into_iter().all(|alone| alone))
+            }
+        }
     }
 
     async fn write_one(

@@ -501,7 +501,7 @@ impl Replay<'_> {
         length: usize,
     ) -> Result<Buffer, ReplayError> {
         let copy = self.drives.copy(set, self.home);
-        Ok(self.drives.read_copy(self.pool, copy, offset, length).await?)
+        Ok(copy.read_step(self.pool, offset, length).await?)
     }
 
     /// Reads bytes of an extent of a home, whatever set it belongs to.
@@ -513,7 +513,7 @@ impl Replay<'_> {
         length: usize,
     ) -> Result<Buffer, ReplayError> {
         let copy = SetCopy { at: home, drive: self.drives.get(home), extent };
-        Ok(self.drives.read_copy(self.pool, copy, offset, length).await?)
+        Ok(copy.read_step(self.pool, offset, length).await?)
     }
 
     /// Returns whether the batch that was found at `offset` of the extent knew the missing one as

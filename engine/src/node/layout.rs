@@ -9,10 +9,10 @@ use crate::extent::Geometry;
 use crate::format::superblock::{DRIVE_IN, DRIVE_OUT, NO_HOME, SuperblockOnDisk, VIEW_BASES, ViewOnDisk};
 use crate::format::{Le16, Le32, Le64};
 use crate::hook::Planted;
-use crate::shard::{CheckpointCut, Settings};
+use crate::shard::{CheckpointCut, HomeRoot, Settings};
 use crate::types::BucketId;
 use crate::types::rules::DAY_MS;
-use crate::view::bases_of;
+use crate::view::{DriveSet, bases_of};
 
 /// The shard that keeps the buckets.
 pub(super) const SYSTEM_SHARD: u16 = 0;
@@ -56,6 +56,15 @@ impl Layout {
     /// Returns the place among the node's drives of a shard's first home that is present.
     pub fn first_home_of(&self, shard: u16) -> u16 {
         self.homes[usize::from(shard)][0]
+    }
+
+    /// Returns the roots of a shard that its homes have.
+    pub fn roots_of(&self, shard: u16) -> Vec<HomeRoot> {
+        let root_of = |(home, drive): (usize, &u16)| {
+            let root = self.superblocks[usize::from(*drive)].root_of(shard)?;
+            Some(HomeRoot { home, root })
+        };
+        self.homes_of(shard).iter().enumerate().filter_map(root_of).collect()
     }
 
     /// Returns whether sets have copies on several drives.
@@ -215,7 +224,7 @@ pub(super) struct StartView {
 impl StartView {
     /// Makes the view of the life `epoch`: the newest that was found, without the drives that are absent.
     fn of(superblocks: &[SuperblockOnDisk], epoch: u32) -> Self {
-        let newest = newest_view(superblocks);
+        let (newest, counted) = newest_view(superblocks.iter());
         let mut view = *newest;
         (view.epoch, view.counter) = (Le32::new(epoch), Le32::new(1));
         let is_here = |number: Le16| superblocks.iter().any(|block| block.drive_number == number);
@@ -230,8 +239,6 @@ impl StartView {
         }
         let mut bases = [Le64::new(0); VIEW_BASES];
         if superblocks[0].parity_members > 0 {
-            let holders = superblocks.iter().filter(|block| block.view.number() == newest.number());
-            let counted = bases_of(holders.map(|block| block.bases().collect()));
             let mut all = vec![newest.members()];
             all.extend(counted.into_iter().filter(|base| *base != newest.members()));
             for (slot, base) in bases.iter_mut().zip(all) {
@@ -242,15 +249,23 @@ impl StartView {
     }
 }
 
-fn newest_view(superblocks: &[SuperblockOnDisk]) -> &ViewOnDisk {
-    let newest = superblocks.iter().map(|block| &block.view).max_by_key(|view| view.number());
-    newest.unwrap_or_else(|| panic!("a node has drives"))
+/// Returns the newest view that these drives have, and what it was counted from as its holders say.
+///
+/// # Panics
+/// Panics when there is no drive.
+pub(super) fn newest_view<'a>(
+    blocks: impl Iterator<Item = &'a SuperblockOnDisk> + Clone,
+) -> (&'a ViewOnDisk, Vec<DriveSet>) {
+    let newest = blocks.clone().map(|block| &block.view).max_by_key(|view| view.number());
+    let view = newest.unwrap_or_else(|| panic!("a node has drives"));
+    let holders = blocks.filter(|block| block.view.number() == view.number());
+    (view, bases_of(holders.map(|block| block.bases().collect())))
 }
 
 /// Returns the homes of each shard as places in `superblocks`, as the newest view of them says, without
 /// those that are not among them.
 fn homes_of(superblocks: &[SuperblockOnDisk]) -> Vec<Vec<u16>> {
-    let newest = newest_view(superblocks);
+    let (newest, _) = newest_view(superblocks.iter());
     let places_of = |shard: u16| {
         let homes = newest.home_numbers(shard);
         let place_of = |home: u16| superblocks.iter().position(|block| block.drive_number.get() == home);

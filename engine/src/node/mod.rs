@@ -21,6 +21,7 @@ pub(crate) mod layout;
 mod ledger;
 mod lifecycle;
 pub mod memory;
+mod mend;
 mod message;
 mod metrics;
 mod node_records;

@@ -14,7 +14,7 @@ use super::cache::ReadCache;
 use super::core::Core;
 use super::error::OpenError;
 use super::format::{read_superblock, uuid_text};
-use super::layout::Layout;
+use super::layout::{Layout, newest_view};
 use super::ledger::Ledgers;
 use super::message::Message;
 use super::opening::Opening;
@@ -33,7 +33,7 @@ use crate::ring::{Pool, Ring, RingError};
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::rules::DAY_MS;
-use crate::view::{DriveSet, Rules, bases_of};
+use crate::view::{DriveSet, Rules};
 
 /// Most messages on their way from one core to another before they overflow.
 pub(crate) const MAILBOX_CAPACITY: usize = 4096;
@@ -183,8 +183,7 @@ pub(crate) fn choose_drives(
             return Err(OpenError::GivenAndGone { path: path.to_path_buf() });
         }
     }
-    let newest = drives.iter().map(|(_, block)| &block.view).max_by_key(|view| view.number());
-    let view = newest.unwrap_or(&block.view);
+    let (view, bases) = newest_view(drives.iter().map(|(_, block)| *block));
     let rules = Rules { failures_max: u32::from(block.parity_members) };
     let (mut kept, mut stale) = (Vec::new(), Vec::new());
     for (at, (path, other)) in drives.iter().enumerate() {
@@ -217,36 +216,26 @@ pub(crate) fn choose_drives(
     let members = view.members();
     let mut homes = (0..block.shards.get()).map(|shard| view.homes(shard));
     let have_homes = homes.all(|homes| Rules::has_home(homes, present));
-    let holders = drives.iter().filter(|(_, block)| block.view.number() == view.number());
-    let bases = bases_of(holders.map(|(_, block)| block.bases().collect()));
     let is_enough = rules.may_start(members, bases, present);
-    let named = |slots: DriveSet| -> Vec<(u16, String)> {
-        let drives = slots.iter().map(|slot| &view.drives[usize::from(slot)]);
-        drives.map(|drive| (drive.number.get(), uuid_text(&drive.uuid))).collect()
-    };
-    let absent = members - present;
+    let drive_at = |slot: u16| &view.drives[usize::from(slot)];
+    let missing = (members - present).iter().map(|slot| drive_at(slot).number.get()).collect();
     if have_homes && (is_enough || Rules::is_nothing_missing(view.known(), present, gone)) {
-        return Ok(Chosen {
-            kept,
-            stale,
-            absent: named(absent).into_iter().map(|(number, _)| number).collect(),
-        });
+        return Ok(Chosen { kept, stale, absent: missing });
     }
-    let missing = named(absent).into_iter().map(|(number, _)| number).collect();
     let (expected, given) = (members.len() as u16, kept.len());
     if !have_homes || rules.failures_max == 0 {
         return Err(OpenError::Missing { expected, given, missing });
     }
-    let words = named(view.known() - present - gone);
-    let words = words.into_iter().map(|(_, uuid)| format!("--without-drive {uuid}")).collect::<Vec<_>>();
+    let unnamed = (view.known() - present - gone).iter();
+    let word = |slot| format!("--without-drive {}", uuid_text(&drive_at(slot).uuid));
+    let words = unnamed.map(word).collect::<Vec<_>>();
     Err(OpenError::TooFew { expected, given, missing, words: words.join(" ") })
 }
 
 /// Returns the UUIDs of the drives that were ever in the set and are not among these.
 pub(crate) fn missing_uuids<'a>(blocks: impl Iterator<Item = &'a SuperblockOnDisk> + Clone) -> Vec<[u8; 16]> {
-    let newest = blocks.clone().map(|block| &block.view).max_by_key(|view| view.number());
-    let slots =
-        newest.into_iter().flat_map(|view| view.known().iter().map(|slot| &view.drives[usize::from(slot)]));
+    let (view, _) = newest_view(blocks.clone());
+    let slots = view.known().iter().map(|slot| &view.drives[usize::from(slot)]);
     let is_here = |uuid: &[u8; 16]| blocks.clone().any(|block| block.drive_uuid == *uuid);
     slots.map(|drive| drive.uuid).filter(|uuid| !is_here(uuid)).collect()
 }

@@ -77,7 +77,7 @@ async fn restore_roots(core: &Rc<CoreState>, id: u16, recovered: &Recovered) -> 
         return Ok(());
     }
     let place = recovered.state.space.sets.place(root.set.get());
-    for HomeRoot { home, root: has } in roots_of(core, id) {
+    for HomeRoot { home, root: has } in core.layout.roots_of(id) {
         let drive = core.layout.homes_of(id)[home];
         let number = core.layout.geometry_of(drive).drive;
         let Some(extent) = place.members.on(number).filter(|_| age_of(&has) != age_of(&root)) else {
@@ -116,16 +116,6 @@ pub(super) fn begin_writing(core: &Rc<CoreState>) {
     }
 }
 
-/// Returns the roots of a shard that its homes have.
-fn roots_of(core: &CoreState, id: u16) -> Vec<HomeRoot> {
-    let homes = core.layout.homes_of(id).iter().enumerate();
-    let root_of = |(home, drive): (usize, &u16)| {
-        let root = core.layout.superblocks[usize::from(*drive)].root_of(id)?;
-        Some(HomeRoot { home, root })
-    };
-    homes.filter_map(root_of).collect()
-}
-
 async fn recover(core: &Rc<CoreState>, id: u16) -> Result<Recovered, RecoverError> {
     let salvage = core.salvage.borrow().get(&id).cloned();
     let (geometry, settings) = core.layout.of_shard(id);
@@ -145,7 +135,7 @@ async fn recover(core: &Rc<CoreState>, id: u16) -> Result<Recovered, RecoverErro
         copies: ChunkCopies::UntilWhole,
         noticed: RefCell::default(),
     };
-    let recovered = source.recover(&roots_of(core, id)).await?;
+    let recovered = source.recover(&core.layout.roots_of(id)).await?;
     let noticed = source.noticed.take();
     opening.finish();
     for error in &noticed {

@@ -12,8 +12,9 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::cache::{CacheKey, CachedObject};
+use super::mend::{Mend, PinGuard, may_mend};
 use super::state::CoreState;
-use crate::device::{Durability, IoFuture};
+use crate::device::IoFuture;
 use crate::error::{EngineError, Result};
 use crate::extent::sets::Places;
 use crate::extent::{Drives, LogSet, SetPlace, SlicePlace, slices_of};
@@ -21,10 +22,10 @@ use crate::format::parts::{decode_table, split_table};
 use crate::format::record::{MetaV1, PartV1, RecordView, RunV1, SegmentV1};
 use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
-use crate::hook::{Bug, Rare, reached};
+use crate::hook::Bug;
 use crate::ring::{Buffer, Pool};
 use crate::shard::entry::{Location, MetaPlace, blocks_covering};
-use crate::shard::{Found, FoundEntry, Pins, Shard, ShardReply, ShardRequest, part_info};
+use crate::shard::{Found, FoundEntry, Shard, ShardReply, ShardRequest, part_info};
 use crate::types::{BucketId, Marker, ObjectInfo, Version};
 use zerocopy::IntoBytes;
 
@@ -48,19 +49,6 @@ impl AsRef<[u8]> for Chunk {
     }
 }
 
-/// A pin on the space that a reader uses. It is released when this is dropped.
-struct PinGuard {
-    core: Rc<CoreState>,
-    shard: u16,
-    pins: Pins,
-}
-
-impl Drop for PinGuard {
-    fn drop(&mut self) {
-        self.core.tell(self.shard, ShardRequest::Unpin(self.pins));
-    }
-}
-
 /// An object that was opened for reading.
 pub struct ObjectReader {
     info: Rc<ObjectInfo>,
@@ -81,8 +69,6 @@ enum Source {
     Slices(SliceReader),
 }
 
-/// Copies that a core writes anew at a time.
-const MENDS_MAX: usize = 4;
 /// Piece size in bytes and read-ahead in pieces for a reader that nobody waits for.
 const GENTLE: (usize, usize) = (256 << 10, 1);
 
@@ -145,6 +131,30 @@ impl Wanted<'_> {
             _ => drives.pick(place, bad),
         }
     }
+
+    /// Reads one copy of a set after the other, until one is what it should be.
+    ///
+    /// # Errors
+    /// Returns the error of the last copy when none is, or an error that no other copy would mend.
+    ///
+    /// # Panics
+    /// Panics when no copy can be reached.
+    async fn any_copy<T>(
+        &self,
+        drives: &Drives,
+        place: SetPlace,
+        read: impl AsyncFn(CopyToRead<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let (mut bad, mut last) = (Vec::new(), None);
+        while let Some(home) = self.pick(drives, place, &bad) {
+            match read(CopyToRead { home, bad: &bad, waits: self.home.is_some() }).await {
+                Err(error) if error.is_of_copy() => last = Some(error),
+                read => return read,
+            }
+            bad.push(home);
+        }
+        Err(last.unwrap_or_else(|| panic!("no drive of {place:?} is here")))
+    }
 }
 
 impl ObjectReader {
@@ -162,9 +172,8 @@ impl ObjectReader {
     }
 
     /// Opens a version like [`Self::open`], but from a home, by its place among the shard's drives, and
-    /// never from the cache. The record
-    /// of a delete marker is verified too, and the table of an object's parts is read behind its
-    /// body.
+    /// never from the cache. The record of a delete marker is verified too, and the table of an object's
+    /// parts is read behind its body.
     ///
     /// # Errors
     /// Returns the same errors as [`Self::open`].
@@ -194,24 +203,14 @@ impl ObjectReader {
         {
             return Ok(Opened::Object(Self::cached(object)));
         }
-        let drives = &core.writer_of(shard).drives;
-        let (mut bad, mut opened) = (Vec::new(), None);
-        while let Some(home) = wanted.pick(drives, log.place, &bad) {
-            let copy = CopyToRead { home, bad: &bad, waits: wanted.home.is_some() };
-            let tried = match &found {
-                Found::Entry(found) => Self::open_entry(core, &pin, wanted, found, copy).await,
-                Found::Inline { location, log } => {
-                    Self::open_inline(core, &pin, wanted, (*location, *log, place), copy).await
-                }
-            };
-            let is_of_copy = tried.as_ref().is_err_and(EngineError::is_of_copy);
-            opened = Some(tried);
-            if !is_of_copy {
-                break;
+        let pin = Rc::new(pin);
+        let read = async |copy: CopyToRead<'_>| match &found {
+            Found::Entry(found) => Self::open_entry(core, &pin, wanted, found, copy).await,
+            Found::Inline { location, log } => {
+                Self::open_inline(core, &pin, wanted, (*location, *log, place), copy).await
             }
-            bad.push(home);
-        }
-        let opened = opened.unwrap_or_else(|| panic!("no drive of {:?} is here", log.place))?;
+        };
+        let opened = wanted.any_copy(&core.writer_of(shard).drives, log.place, read).await?;
         Ok(match opened {
             Opened::Object(reader) => Opened::Object(Self { _pin: Some(pin), ..reader }),
             other => other,
@@ -242,7 +241,7 @@ impl ObjectReader {
         if !put.segments.is_empty() {
             return Err(damaged("record segments"));
         }
-        mend_record(core, pin, (log.place, offset), (&read, view.length()), copy).await;
+        mend_record(pin, (log.place, offset), (&read, view.length()), copy).await;
         let start = read.start + view.length() - view.data.len();
         let info = Rc::new(crate::shard::info_of(&put));
         if let Some(place) = place.filter(|_| core.cache.is_on()) {
@@ -287,7 +286,7 @@ impl ObjectReader {
         if put.segments != entry.segments {
             return Err(damaged("record segments"));
         }
-        mend_record(core, pin, (log.place, offset), (&read, view.length()), copy).await;
+        mend_record(pin, (log.place, offset), (&read, view.length()), copy).await;
         let mut info = crate::shard::info_of(&put);
         if let Some(found) = entry.meta.zip(*meta_log) {
             let meta = read_metadata(core, pin, wanted, found, entry.generation).await?;
@@ -302,9 +301,9 @@ impl ObjectReader {
         let source = if put.segments.is_empty() {
             Source::Inline { bytes: Some(Bytes::Read(read.buffer)), start }
         } else {
-            let reader = SliceReader::new(core.clone(), shard, put.segments, slices.clone());
-            let (from_home, pin) = (wanted.home.map(|home| home as u8), Some(pin.clone()));
-            Source::Slices(SliceReader { from_home, pin, ..reader })
+            let from_home = wanted.home.map(|home| home as u8);
+            let reader = SliceReader::new(pin.clone(), put.segments, slices.clone());
+            Source::Slices(SliceReader { from_home, ..reader })
         };
         let range = 0..info.size_bytes + if cached { 0 } else { table_bytes };
         Ok(Opened::Object(Self { info: Rc::new(info), source, range, _pin: None }))
@@ -348,11 +347,10 @@ impl ObjectReader {
     pub async fn load_parts(&mut self) -> Result<()> {
         let Source::Slices(reader) = &self.source else { return Ok(()) };
         let Some(table) = table_of(&reader.segments, self.info.size_bytes).cloned() else { return Ok(()) };
-        let core = reader.core.clone();
-        let of_table = SliceReader::new(core.clone(), reader.shard, vec![table.clone()], reader.sets.clone());
-        let of_table = SliceReader { pin: reader.pin.clone(), ..of_table };
+        let pin = reader.pin.clone();
+        let of_table = SliceReader::new(pin.clone(), vec![table.clone()], reader.sets.clone());
         let loaded = read_table(of_table, &table, self.info.size_bytes).await;
-        let parts = loaded.inspect_err(|error| core.note_refusal(error))?;
+        let parts = loaded.inspect_err(|error| pin.core.note_refusal(error))?;
         Rc::make_mut(&mut self.info).parts = parts.iter().map(part_info).collect();
         Ok(())
     }
@@ -470,10 +468,9 @@ impl PartReader {
     pub(super) fn new(core: &Rc<CoreState>, shard: &Rc<Shard>, segment: SegmentV1, home: usize) -> Self {
         let (sets, pins) = shard.pin_part(&segment);
         let left = 0..segment.length;
-        let reader = SliceReader::new(core.clone(), shard.id, vec![segment], sets);
         let pin = Rc::new(PinGuard { core: core.clone(), shard: shard.id, pins });
-        let reader = SliceReader { gentle: true, from_home: Some(home as u8), pin: Some(pin), ..reader };
-        Self { reader, left }
+        let reader = SliceReader::new(pin, vec![segment], sets);
+        Self { reader: SliceReader { gentle: true, from_home: Some(home as u8), ..reader }, left }
     }
 
     /// Verifies the next piece and returns its length in bytes, or `None` at the end.
@@ -495,10 +492,10 @@ async fn look_up(
     core: &Rc<CoreState>,
     shard: u16,
     Wanted { bucket, key, version, .. }: Wanted<'_>,
-) -> Result<Option<(Found, Rc<PinGuard>)>> {
+) -> Result<Option<(Found, PinGuard)>> {
     match core.ask(shard, ShardRequest::Lookup { bucket, key: key.to_vec(), version }).await? {
         ShardReply::Found(found) => {
-            Ok(found.map(|(found, pins)| (found, Rc::new(PinGuard { core: core.clone(), shard, pins }))))
+            Ok(found.map(|(found, pins)| (found, PinGuard { core: core.clone(), shard, pins })))
         }
         other => other.mistaken(),
     }
@@ -553,89 +550,18 @@ fn read_at(
 /// Has a record that was read and verified, of this length, written over the copies that are bad. What else
 /// lies in its blocks was not verified, and stays as each copy has it.
 async fn mend_record(
-    core: &Rc<CoreState>,
     pin: &Rc<PinGuard>,
     (at, offset): (SetPlace, u32),
     (read, length): (&ReadRecord, usize),
     copy: CopyToRead<'_>,
 ) {
     for home in copy.bad.iter().copied() {
-        let first = offset - offset % BLOCK_BYTES as u32;
-        let verified = Some(read.start..read.start + length);
-        let blocks = read.buffer[..read.end].to_vec();
-        start_mend(core, pin, Mend { home, at, offset: first, blocks, verified }, copy.waits).await;
-    }
-}
-
-/// What is to be written over a copy that is bad.
-struct Mend {
-    home: usize,
-    at: SetPlace,
-    /// Byte offset of the blocks in the set.
-    offset: u32,
-    /// Whole blocks, as another copy has them.
-    blocks: Vec<u8>,
-    /// The part of them that was verified, or `None` when all of it was.
-    verified: Option<Range<usize>>,
-}
-
-/// Starts to write over a bad copy, as a task that keeps the place pinned until that is done: a late write
-/// must not land in space that has a new owner. While many are on their way, a reader `waits`, or goes on
-/// and leaves the copy to the scrub.
-async fn start_mend(core: &Rc<CoreState>, pin: &Rc<PinGuard>, mend: Mend, waits: bool) {
-    while core.mending.get() >= MENDS_MAX {
-        if !waits {
+        if !may_mend(&pin.core, copy.waits).await {
             return;
         }
-        core.environment.sleep(1).await;
-    }
-    core.mending.set(core.mending.get() + 1);
-    let (core, pin) = (core.clone(), pin.clone());
-    let environment = core.environment.clone();
-    environment.spawn(Box::pin(async move {
-        let shard = pin.shard;
-        let pin = match core.layout.geometry_of(0).planted.is(Bug::MendLate) {
-            true => {
-                drop(pin);
-                core.environment.sleep(1000).await;
-                None
-            }
-            false => Some(pin),
-        };
-        carry_out(&core, shard, mend).await;
-        core.mending.set(core.mending.get() - 1);
-        drop(pin);
-    }));
-}
-
-async fn carry_out(core: &Rc<CoreState>, shard: u16, mend: Mend) {
-    let Mend { home, at, offset, blocks, verified } = mend;
-    let (copy, length) = (core.writer_of(shard).drives.copy(at, home), blocks.len());
-    let mut buffer = core.pool.take_for_step(length).await;
-    let mut written = 0..length;
-    if let Some(verified) = verified {
-        let (had, same) = copy.read(offset, length, buffer).await;
-        buffer = same;
-        written = if had.is_ok() { verified } else { written };
-    }
-    buffer[written.clone()].copy_from_slice(&blocks[written]);
-    let (drive, extent) = (copy.drive.geometry.drive, copy.extent);
-    match copy.write(offset, length, buffer, Durability::Deferred).await.0 {
-        Ok(()) => {
-            reached(Rare::CopyMended);
-            core.repairs.set(core.repairs.get() + 1);
-            tracing::warn!(
-                shard,
-                drive,
-                extent,
-                offset,
-                length,
-                "a damaged copy was written anew from another one"
-            );
-        }
-        Err(error) => {
-            tracing::error!(shard, drive, extent, offset, %error, "a damaged copy could not be written anew");
-        }
+        let offset = offset - offset % BLOCK_BYTES as u32;
+        let verified = Some(read.start..read.start + length);
+        Mend { home, at, offset, blocks: read.buffer[..read.end].to_vec(), verified }.start(pin);
     }
 }
 
@@ -647,18 +573,10 @@ async fn read_metadata(
     (place, log): (MetaPlace, LogSet),
     generation: u64,
 ) -> Result<MetaV1> {
-    let (mut bad, mut meta) = (Vec::new(), None);
-    while let Some(home) = wanted.pick(&core.writer_of(pin.shard).drives, log.place, &bad) {
-        let copy = CopyToRead { home, bad: &bad, waits: wanted.home.is_some() };
-        let read = metadata_of_copy(core, pin, wanted, (place, log, generation), copy).await;
-        let is_of_copy = read.as_ref().is_err_and(EngineError::is_of_copy);
-        meta = Some(read);
-        if !is_of_copy {
-            break;
-        }
-        bad.push(home);
-    }
-    meta.unwrap_or_else(|| panic!("no drive of {:?} is here", log.place))
+    let read = async |copy: CopyToRead<'_>| {
+        metadata_of_copy(core, pin, wanted, (place, log, generation), copy).await
+    };
+    wanted.any_copy(&core.writer_of(pin.shard).drives, log.place, read).await
 }
 
 async fn metadata_of_copy(
@@ -678,23 +596,16 @@ async fn metadata_of_copy(
     if !same || (meta.generation, meta.change) != (generation, change) || view.is_loss() {
         return Err(damaged("metadata identity"));
     }
-    mend_record(core, pin, (log.place, offset), (&read, view.length()), copy).await;
+    mend_record(pin, (log.place, offset), (&read, view.length()), copy).await;
     Ok(meta)
 }
 
 /// A piece of a slice that is being read.
 struct Piece {
+    planned: Planned,
     data: IoFuture,
     /// The read of the slice's header, for the first piece of a slice.
     header: Option<IoFuture>,
-    place: SlicePlace,
-    at: SetPlace,
-    generation: u64,
-    /// Offset within the payload at which the read starts, bytes.
-    start: usize,
-    /// The range of the payload that the reader wants, bytes.
-    wanted: Range<usize>,
-    payload_end: usize,
     /// The home whose copy is read.
     home: usize,
     /// The header is to be read again, from this home.
@@ -708,8 +619,8 @@ struct Piece {
 }
 
 struct SliceReader {
-    core: Rc<CoreState>,
-    shard: u16,
+    /// Keeps what is read, and what is written over a bad copy of it.
+    pin: Rc<PinGuard>,
     segments: Vec<SegmentV1>,
     /// Where the sets of the segments are.
     sets: Places,
@@ -722,15 +633,12 @@ struct SliceReader {
     gentle: bool,
     /// The home that is read first, or `None` for the one with the shortest queue.
     from_home: Option<u8>,
-    /// Keeps what is read, and what is written over a bad copy of it.
-    pin: Option<Rc<PinGuard>>,
 }
 
 impl SliceReader {
-    fn new(core: Rc<CoreState>, shard: u16, segments: Vec<SegmentV1>, sets: Places) -> Self {
+    fn new(pin: Rc<PinGuard>, segments: Vec<SegmentV1>, sets: Places) -> Self {
         Self {
-            core,
-            shard,
+            pin,
             segments,
             sets,
             pieces: VecDeque::new(),
@@ -739,18 +647,17 @@ impl SliceReader {
             header: None,
             gentle: false,
             from_home: None,
-            pin: None,
         }
     }
 
     async fn next(&mut self, range: Range<u64>) -> Result<Chunk> {
         let mut ahead = *self.ahead.get_or_insert(range.start);
-        let (piece_bytes, depth) = if self.gentle { GENTLE } else { appetite(&self.core.pool) };
+        let (piece_bytes, depth) = if self.gentle { GENTLE } else { appetite(&self.pin.core.pool) };
         while ahead < range.end && self.pieces.len() < depth {
-            let wanted = self.plan(ahead, range.end, piece_bytes);
-            let Some(buffer) = self.buffer(wanted.read_bytes()).await? else { break };
-            self.start(&wanted, buffer).await;
-            ahead += wanted.wanted.len() as u64;
+            let planned = self.plan(ahead, range.end, piece_bytes);
+            let Some(buffer) = self.buffer(planned.read_bytes()).await? else { break };
+            ahead += planned.wanted.len() as u64;
+            self.start(planned, buffer).await;
             self.ahead = Some(ahead);
         }
         self.finish_first().await
@@ -759,9 +666,9 @@ impl SliceReader {
     /// Takes a buffer. Only the first piece waits for one; read-ahead does without.
     async fn buffer(&self, bytes: usize) -> Result<Option<Buffer>> {
         if !self.pieces.is_empty() {
-            return Ok(self.core.pool.try_take(bytes));
+            return Ok(self.pin.core.pool.try_take(bytes));
         }
-        self.core.buffer(bytes).await.map(Some)
+        self.pin.core.buffer(bytes).await.map(Some)
     }
 
     /// Plans the piece at `offset` of the object. It lies within one slice and has whole checksum
@@ -789,76 +696,57 @@ impl SliceReader {
         Planned { place, at, generation: segment.generation, start, wanted: from..to, payload_end }
     }
 
-    async fn start(&mut self, planned: &Planned, buffer: Buffer) {
-        let core = self.core.clone();
-        let drives = &core.writer_of(self.shard).drives;
+    async fn start(&mut self, planned: Planned, buffer: Buffer) {
+        let pin = self.pin.clone();
+        let drives = pin.drives();
         let home = match self.from_home {
             Some(home) => drives.copy(planned.at, usize::from(home)).at,
             None => {
                 drives.pick(planned.at, &[]).unwrap_or_else(|| panic!("no drive of {:?} is here", planned.at))
             }
         };
-        let (at, offset) = (planned.at, planned.place.offset);
         let slice = (planned.generation, planned.place.number);
         let header = if self.header_asked.replace(slice) == Some(slice) {
             None
         } else {
-            let buffer = core.pool.take_for_step(BLOCK_BYTES).await;
-            Some(read_at(drives, home, (at, offset), BLOCK_BYTES, buffer))
+            let buffer = pin.core.pool.take_for_step(BLOCK_BYTES).await;
+            Some(planned.read_header(drives, home, buffer))
         };
-        let data_at = offset + (BLOCK_BYTES + planned.start) as u32;
-        let data = read_at(drives, home, (at, data_at), planned.read_bytes(), buffer);
-        self.pieces.push_back(Piece {
-            data,
-            header,
-            place: planned.place,
-            at,
-            generation: planned.generation,
-            start: planned.start,
-            wanted: planned.wanted.clone(),
-            payload_end: planned.payload_end,
-            home,
-            lacks_header: false,
-            flaw: None,
-            verified: None,
-            bad: Vec::new(),
-        });
+        let data = planned.read_data(drives, home, buffer);
+        let (lacks_header, flaw, verified, bad) = (false, None, None, Vec::new());
+        self.pieces.push_back(Piece { planned, data, header, home, lacks_header, flaw, verified, bad });
     }
 
     /// Returns the first piece once it is read, from one copy after the other until one is what it should
     /// be. The piece stays the first one until then, so that a caller may give up and call again.
     async fn finish_first(&mut self) -> Result<Chunk> {
-        let core = self.core.clone();
-        let drives = &core.writer_of(self.shard).drives;
-        loop {
-            if self.first().verified.is_none() {
-                let (judged, buffer) = self.read_first().await;
-                let knows_header = self.header.is_some();
-                let piece = self.first();
-                if let Err((error, of_header)) = judged {
-                    piece.bad.push((piece.home, of_header));
-                    let bad: Vec<usize> = piece.bad.iter().map(|(home, _)| *home).collect();
-                    let Some(home) = drives.pick(piece.at, &bad) else {
-                        self.pieces.pop_front();
-                        return Err(error);
-                    };
-                    let data_at = piece.place.offset + (BLOCK_BYTES + piece.start) as u32;
-                    piece.home = home;
-                    piece.data = read_at(drives, home, (piece.at, data_at), piece.read_bytes(), buffer);
-                    piece.lacks_header = !knows_header;
-                    continue;
-                }
+        let pin = self.pin.clone();
+        while self.first().verified.is_none() {
+            let (judged, buffer) = self.read_first().await;
+            let knows_header = self.header.is_some();
+            let piece = self.first();
+            let Err((error, of_header)) = judged else {
                 piece.verified = Some(buffer);
+                break;
+            };
+            piece.bad.push((piece.home, of_header));
+            let bad: Vec<usize> = piece.bad.iter().map(|(home, _)| *home).collect();
+            let Some(home) = pin.drives().pick(piece.planned.at, &bad) else {
+                self.pieces.pop_front();
+                return Err(error);
+            };
+            piece.home = home;
+            piece.data = piece.planned.read_data(pin.drives(), home, buffer);
+            piece.lacks_header = !knows_header;
+        }
+        if !self.first().bad.is_empty() {
+            self.mend_first().await;
+        }
+        match self.pieces.pop_front() {
+            Some(Piece { verified: Some(buffer), planned: Planned { wanted, start, .. }, .. }) => {
+                Ok(Chunk { bytes: Bytes::Read(buffer), range: wanted.start - start..wanted.end - start })
             }
-            if !self.first().bad.is_empty() {
-                self.mend_first().await;
-            }
-            if let Some(Piece { verified: Some(buffer), wanted, start, .. }) = self.pieces.pop_front() {
-                return Ok(Chunk {
-                    bytes: Bytes::Read(buffer),
-                    range: wanted.start - start..wanted.end - start,
-                });
-            }
+            _ => panic!("the first piece was verified"),
         }
     }
 
@@ -871,16 +759,16 @@ impl SliceReader {
 
     /// Waits until the first piece is read, and judges it. An error says whether it is about the header.
     async fn read_first(&mut self) -> (std::result::Result<(), (EngineError, bool)>, Buffer) {
-        let core = self.core.clone();
+        let pin = self.pin.clone();
         let Some(piece) = self.pieces.front_mut() else {
             panic!("a reader with bytes left has a piece in flight")
         };
-        let (extent, offset) = (piece.at.extent(), piece.place.offset);
+        let Planned { place, at, generation, start, payload_end, .. } = piece.planned;
+        let (extent, offset) = (at.extent(), place.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         if piece.lacks_header {
-            let buffer = core.pool.take_for_step(BLOCK_BYTES).await;
-            let drives = &core.writer_of(self.shard).drives;
-            piece.header = Some(read_at(drives, piece.home, (piece.at, offset), BLOCK_BYTES, buffer));
+            let buffer = pin.core.pool.take_for_step(BLOCK_BYTES).await;
+            piece.header = Some(piece.planned.read_header(pin.drives(), piece.home, buffer));
             piece.lacks_header = false;
         }
         if let Some(header) = &mut piece.header {
@@ -889,10 +777,8 @@ impl SliceReader {
             let parsed = result.map_err(EngineError::read_failed);
             let parsed =
                 parsed.and_then(|()| SliceHeaderOnDisk::parse(&buffer).map_err(|_| damaged("slice header")));
-            let owner = (self.core.layout.geometry_of(0).format_id, self.shard);
-            let own = |header: &SliceHeaderOnDisk| {
-                piece.place.is_headed_by(header, owner, piece.at.birth, piece.generation)
-            };
+            let owner = (pin.core.layout.geometry_of(0).format_id, pin.shard);
+            let own = |header: &SliceHeaderOnDisk| place.is_headed_by(header, owner, at.birth, generation);
             self.header = None;
             match parsed {
                 Ok(header) if own(&header) => self.header = Some(Box::new(header)),
@@ -911,8 +797,8 @@ impl SliceReader {
             // The slice's first piece brought no header, and was the reader's last.
             return (Err((damaged("slice header"), true)), buffer);
         };
-        let ignored = self.core.layout.geometry_of(0).planted.is(Bug::IgnoreCrc);
-        if !ignored && !header.verifies(piece.start, &buffer[..piece.payload_end - piece.start]) {
+        let ignored = pin.core.layout.geometry_of(0).planted.is(Bug::IgnoreCrc);
+        if !ignored && !header.verifies(start, &buffer[..payload_end - start]) {
             return (Err((damaged("slice data"), false)), buffer);
         }
         (Ok(()), buffer)
@@ -920,39 +806,34 @@ impl SliceReader {
 
     /// Has the first piece, which was read and verified, written over the copies that are bad.
     async fn mend_first(&mut self) {
-        let (Some(piece), Some(header), Some(pin)) = (self.pieces.front_mut(), &self.header, &self.pin)
-        else {
-            return;
-        };
+        let (Some(piece), Some(header)) = (self.pieces.front_mut(), &self.header) else { return };
         let bad = std::mem::take(&mut piece.bad);
-        let Some(verified) = &piece.verified else { return };
-        let (at, offset, waits) = (piece.at, piece.place.offset, self.from_home.is_some());
-        let data_at = offset + (BLOCK_BYTES + piece.start) as u32;
-        let mut data = verified[..piece.payload_end - piece.start].to_vec();
-        data.resize(piece.read_bytes(), 0);
+        let Some(data) = &piece.verified else { return };
+        let (planned, waits) = (&piece.planned, self.from_home.is_some());
         for (home, of_header) in bad {
-            if of_header {
-                let blocks = header.as_bytes().to_vec();
-                let mend = Mend { home, at, offset, blocks, verified: None };
-                start_mend(&self.core, pin, mend, waits).await;
+            if of_header && may_mend(&self.pin.core, waits).await {
+                let (at, offset, blocks) = (planned.at, planned.place.offset, header.as_bytes().to_vec());
+                Mend { home, at, offset, blocks, verified: None }.start(&self.pin);
             }
-            let mend = Mend { home, at, offset: data_at, blocks: data.clone(), verified: None };
-            start_mend(&self.core, pin, mend, waits).await;
+            if may_mend(&self.pin.core, waits).await {
+                let mut blocks = data[..planned.payload_end - planned.start].to_vec();
+                blocks.resize(planned.read_bytes(), 0);
+                let (at, offset) = (planned.at, planned.data_at());
+                Mend { home, at, offset, blocks, verified: None }.start(&self.pin);
+            }
         }
     }
 }
 
-impl Piece {
-    fn read_bytes(&self) -> usize {
-        blocks_up(self.payload_end - self.start)
-    }
-}
-
+/// A piece of a slice, as it is to be read.
 struct Planned {
     place: SlicePlace,
     at: SetPlace,
+    /// Generation of the slice's segment.
     generation: u64,
+    /// Offset within the payload at which the read starts, bytes.
     start: usize,
+    /// The range of the payload that the reader wants, bytes.
     wanted: Range<usize>,
     payload_end: usize,
 }
@@ -960,5 +841,18 @@ struct Planned {
 impl Planned {
     fn read_bytes(&self) -> usize {
         blocks_up(self.payload_end - self.start)
+    }
+
+    /// Returns the byte offset in the set at which the read starts.
+    fn data_at(&self) -> u32 {
+        self.place.offset + (BLOCK_BYTES + self.start) as u32
+    }
+
+    fn read_header(&self, drives: &Drives, home: usize, buffer: Buffer) -> IoFuture {
+        read_at(drives, home, (self.at, self.place.offset), BLOCK_BYTES, buffer)
+    }
+
+    fn read_data(&self, drives: &Drives, home: usize, buffer: Buffer) -> IoFuture {
+        read_at(drives, home, (self.at, self.data_at()), self.read_bytes(), buffer)
     }
 }

@@ -384,18 +384,13 @@ impl Shard {
         offset: u32,
     ) -> Result<(Vec<(Mutation, EncodedRecord)>, u32)> {
         let window = (self.geometry.extent_bytes - offset).min(BATCH_BYTES_MAX as u32) as usize;
-        let (place, drives) = (self.place(victim.extent), &self.writer.drives);
-        let mut first = None;
-        for copy in drives.copies(place) {
-            let read = drives.read_copy(&self.pool, copy, offset, window).await;
+        let place = self.place(victim.extent);
+        self.any_copy(victim.extent, async |home| {
+            let read = self.writer.drives.copy(place, home).read_step(&self.pool, offset, window).await;
             self.count(|counters| counters.cleaner_read_bytes += window as u64);
-            let live = read.map_err(EngineError::read_failed);
-            match live.and_then(|buffer| self.live_in_window(victim, offset, &buffer[..window])) {
-                Ok(live) => return Ok(live),
-                Err(error) => drop(first.get_or_insert(error)),
-            }
-        }
-        Err(first.unwrap_or(EngineError::WritesStopped { shard: self.id }))
+            self.live_in_window(victim, offset, &read.map_err(EngineError::read_failed)?[..window])
+        })
+        .await
     }
 
     /// Returns copies of the live records in the whole batches of a window, and how many bytes of

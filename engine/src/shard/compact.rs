@@ -209,20 +209,30 @@ impl Shard {
     /// Reads the record of an object, from one copy after the other until one is whole.
     async fn read_put(&self, of: (BucketId, &[u8]), (entry, log_number): (&Entry, u64)) -> Result<PutV1> {
         let place = (entry.location.extent, entry.location.offset, entry.record_length);
-        let mut first = None;
-        for home in 0..self.homes.len() {
-            let read = match self.read_record(place, home).await {
-                Ok((buffer, start)) => {
-                    self.put_of(of, (entry, log_number), &buffer[start..]).map(|(put, _)| put)
-                }
-                Err(error) => Err(error),
-            };
-            match read {
+        self.any_copy(place.0, async |home| {
+            let (buffer, start) = self.read_record(place, home).await?;
+            self.put_of(of, (entry, log_number), &buffer[start..]).map(|(put, _)| put)
+        })
+        .await
+    }
+
+    /// Does something with one copy of a set after the other, by the places of their homes, until one is
+    /// whole.
+    ///
+    /// # Errors
+    /// Returns the error of the first copy when none is whole, or an error that no other copy would mend.
+    ///
+    /// # Panics
+    /// Panics when no copy of the set can be reached.
+    pub(super) async fn any_copy<T>(&self, set: u32, read: impl AsyncFn(usize) -> Result<T>) -> Result<T> {
+        let (place, mut first) = (self.place(set), None);
+        for copy in self.writer.drives.copies(place) {
+            match read(copy.at).await {
                 Err(error) if error.is_of_copy() => drop(first.get_or_insert(error)),
                 read => return read,
             }
         }
-        Err(first.unwrap_or(EngineError::WritesStopped { shard: self.id }))
+        Err(first.unwrap_or_else(|| panic!("no drive of {place:?} is here")))
     }
 
     /// Reads the blocks of the record with this extent, offset and length, of the copy on a home. Returns
@@ -235,7 +245,7 @@ impl Shard {
         let copy = self.writer.drives.copy(self.place(set), home);
         let first = offset - offset % BLOCK_BYTES as u32;
         let length = blocks_covering(offset, length) as usize * BLOCK_BYTES;
-        let read = self.writer.drives.read_copy(&self.pool, copy, first, length).await;
+        let read = copy.read_step(&self.pool, first, length).await;
         Ok((read.map_err(EngineError::read_failed)?, (offset - first) as usize))
     }
 
@@ -322,14 +332,7 @@ impl Shard {
 
     /// Copies a slice, from one copy after the other until one is whole.
     async fn copy_slice(&self, from: SlicePlace, to: &RunV1, generation: u64) -> Result<()> {
-        let mut first = None;
-        for home in 0..self.homes.len() {
-            match self.copy_slice_of(home, from, to, generation).await {
-                Err(error) if error.is_of_copy() => drop(first.get_or_insert(error)),
-                copied => return copied,
-            }
-        }
-        Err(first.unwrap_or(EngineError::WritesStopped { shard: self.id }))
+        self.any_copy(from.extent, async |home| self.copy_slice_of(home, from, to, generation).await).await
     }
 
     async fn copy_slice_of(&self, home: usize, from: SlicePlace, to: &RunV1, generation: u64) -> Result<()> {

@@ -325,13 +325,13 @@ impl Source<'_> {
         let Uneven { offset, length, .. } = *blocks;
         let owner = (self.geometry.format_id, self.shard);
         // One buffer at a time: whoever holds one for a step must not wait for another.
-        let has = self.drives.read_copy(self.pool, to, offset, length as usize).await;
+        let has = to.read_step(self.pool, offset, length as usize).await;
         if has.is_ok_and(|buffer| blocks.are_whole(owner, &buffer[..length as usize])) {
             return Ok(());
         }
         for _ in 0..READS_OF_RIGHT_COPY {
             // What is written was verified in the very buffer: a drive may return other bytes than before.
-            let read = self.drives.read_copy(self.pool, from, offset, length as usize).await;
+            let read = from.read_step(self.pool, offset, length as usize).await;
             let Ok(buffer) = read else { continue };
             if blocks.are_whole(owner, &buffer[..length as usize]) {
                 reached(Rare::LogMadeAlike);
@@ -596,7 +596,7 @@ impl Source<'_> {
         {
             return Err(damaged(FormatDamage::Field("place")));
         }
-        let buffer = self.drives.read_copy(self.pool, copy, offset, length).await?;
+        let buffer = copy.read_step(self.pool, offset, length).await?;
         let (header, payload) = CheckpointChunkOnDisk::parse(&buffer[..length]).map_err(damaged)?;
         // The root comes last, so its number is the count of the chunks before it.
         let (number, kind) = match number {

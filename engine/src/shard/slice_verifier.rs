@@ -74,7 +74,7 @@ impl<'a> SliceVerifier<'a> {
         let start = if offset == 0 { BLOCK_BYTES } else { 0 };
         let length = blocks_up(start + payload);
         let copy = self.drives.copy(self.at, self.home);
-        let read = self.drives.read_copy(self.pool, copy, self.place.offset + offset as u32, length).await;
+        let read = copy.read_step(self.pool, self.place.offset + offset as u32, length).await;
         let buffer = read.map_err(SliceFlaw::Device)?;
         let header = match self.header.take() {
             Some(header) => header,

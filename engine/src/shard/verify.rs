@@ -188,7 +188,7 @@ impl Source<'_> {
         let end = window.iter().map(|record| record.offset + record.wanted(deep)).max().unwrap_or(start);
         let length = blocks_up((end - start) as usize);
         let copy = self.drives.copy(state.space.sets.place(first.set), home);
-        let buffer = self.drives.read_copy(self.pool, copy, start, length).await?;
+        let buffer = copy.read_step(self.pool, start, length).await?;
         for record in window {
             let from = (record.offset - start) as usize;
             let bytes = &buffer[from..from + record.wanted(deep) as usize];

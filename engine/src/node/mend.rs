@@ -1,0 +1,110 @@
+//! Writing a copy anew that a reader found damaged, from another one that it verified.
+//!
+//! Invariants:
+//! - The place stays pinned until the write has ended, whatever becomes of the reader: a late write must
+//!   not land in space that has a new owner.
+//! - A core writes few copies anew at a time. While it is at that, readers of clients go on and leave
+//!   what they found to the scrub, which waits.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::state::CoreState;
+use crate::device::Durability;
+use crate::extent::{Drives, SetPlace};
+use crate::hook::{Bug, Rare, reached};
+use crate::shard::{Pins, ShardRequest};
+
+/// Copies that a core writes anew at a time.
+const MENDS_MAX: usize = 4;
+
+/// A pin on the space that a reader uses. It is released when this is dropped.
+pub(super) struct PinGuard {
+    pub core: Rc<CoreState>,
+    pub shard: u16,
+    pub pins: Pins,
+}
+
+impl PinGuard {
+    /// Returns the drives of the shard, as the reader's core reaches them.
+    pub fn drives(&self) -> &Drives {
+        &self.core.writer_of(self.shard).drives
+    }
+}
+
+impl Drop for PinGuard {
+    fn drop(&mut self) {
+        self.core.tell(self.shard, ShardRequest::Unpin(self.pins));
+    }
+}
+
+/// What is to be written over a copy that is bad.
+pub(super) struct Mend {
+    /// The home of the copy.
+    pub home: usize,
+    pub at: SetPlace,
+    /// Byte offset of the blocks in the set.
+    pub offset: u32,
+    /// Whole blocks, as another copy has them.
+    pub blocks: Vec<u8>,
+    /// The part of them that was verified, or `None` when all of it was. What else lies in the blocks
+    /// stays as the copy has it, if that can be read.
+    pub verified: Option<Range<usize>>,
+}
+
+/// Returns whether another copy may be written anew. A reader that `waits` does so until one may.
+pub(super) async fn may_mend(core: &Rc<CoreState>, waits: bool) -> bool {
+    while waits && core.mending.get() >= MENDS_MAX {
+        core.environment.sleep(1).await;
+    }
+    core.mending.get() < MENDS_MAX
+}
+
+impl Mend {
+    /// Starts to write over the bad copy.
+    pub fn start(self, pin: &Rc<PinGuard>) {
+        let (core, shard, pin) = (pin.core.clone(), pin.shard, pin.clone());
+        core.mending.set(core.mending.get() + 1);
+        core.environment.clone().spawn(Box::pin(async move {
+            let is_late = core.layout.geometry_of(0).planted.is(Bug::MendLate);
+            let pin = Some(pin).filter(|_| !is_late);
+            if is_late {
+                core.environment.sleep(1000).await;
+            }
+            self.carry_out(&core, shard).await;
+            core.mending.set(core.mending.get() - 1);
+            drop(pin);
+        }));
+    }
+
+    async fn carry_out(self, core: &Rc<CoreState>, shard: u16) {
+        let Self { home, at, offset, blocks, verified } = self;
+        let (copy, length) = (core.writer_of(shard).drives.copy(at, home), blocks.len());
+        let mut buffer = core.pool.take_for_step(length).await;
+        let mut written = 0..length;
+        if let Some(verified) = verified {
+            let (had, same) = copy.read(offset, length, buffer).await;
+            buffer = same;
+            written = if had.is_ok() { verified } else { written };
+        }
+        buffer[written.clone()].copy_from_slice(&blocks[written]);
+        let (drive, extent) = (copy.drive.geometry.drive, copy.extent);
+        match copy.write(offset, length, buffer, Durability::Deferred).await.0 {
+            Ok(()) => {
+                reached(Rare::CopyMended);
+                core.repairs.set(core.repairs.get() + 1);
+                tracing::warn!(
+                    shard,
+                    drive,
+                    extent,
+                    offset,
+                    length,
+                    "a damaged copy was written anew from another one"
+                );
+            }
+            Err(error) => {
+                tracing::error!(shard, drive, extent, offset, %error, "a damaged copy could not be written anew");
+            }
+        }
+    }
+}
