@@ -29,6 +29,7 @@ mod lifecycle;
 mod limits;
 mod listing;
 mod long;
+mod lost_drive;
 mod metrics;
 mod mirror;
 mod multipart;

@@ -14,7 +14,7 @@ use ringbolt_engine::node::OpenError;
 use ringbolt_engine::sim::device::SimDevice;
 use ringbolt_engine::sim::{Random, SimNode, SimOptions, Simulator, format_sim_set};
 
-use super::plan::{Aim, Plan};
+use super::plan::{Aim, Faults, Plan};
 use super::world::World;
 
 /// Holds what is known of the drives that may fail.
@@ -74,6 +74,19 @@ impl World {
         let taken: Vec<usize> = self.mirrors.victims.iter().copied().filter(|_| !random.one_in(3)).collect();
         self.shared.note(|| format!("drives {taken:?} are taken away"));
         self.mirrors.away.extend(taken);
+    }
+
+    /// Sometimes makes a drive that may fail answer nothing for longer than the node waits for it.
+    pub(super) fn stop_a_victim(&self) {
+        let random = self.shared.sim.random();
+        let Some(victim) = self.mirrors.victims.first().filter(|_| self.faults == Faults::Errors) else {
+            return;
+        };
+        if self.plan.aim == Aim::Mirrors && random.one_in(6) {
+            let long_us = 2_000_000 + random.below(20_000_000);
+            self.shared.note(|| format!("drive {victim} stands still for {long_us} us"));
+            self.drives[*victim].stand_still_us(long_us);
+        }
     }
 
     /// Sometimes gives drives back that were taken away.

@@ -40,7 +40,7 @@ use ringbolt_engine::sim::take_reached;
 use ringbolt_engine::types::Etag;
 
 pub use self::plan::{Aim, Faults, Kind, Plan};
-pub use self::report::Report;
+pub use self::report::{RareCounts, Report};
 pub use self::shrink::shrink;
 use self::world::World;
 
@@ -79,7 +79,7 @@ fn attempt_in(plan: &Plan, mut world: World) -> Result<Report, Failure> {
         world.finish();
     }));
     match done {
-        Ok(()) => Ok(Report { rare: take_reached(), ..shared.report.borrow().clone() }),
+        Ok(()) => Ok(Report { rare: RareCounts(take_reached()), ..shared.report.borrow().clone() }),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
 use ringbolt_engine::sim::Rare;
 use ringbolt_engine::sim::device::{FaultCounts, FaultKind};
@@ -63,7 +64,31 @@ pub struct Report {
     pub drives_dropped: u64,
     pub faults: FaultCounts,
     /// Counts rare paths of the engine.
-    pub rare: [u64; Rare::COUNT],
+    pub rare: RareCounts,
+}
+
+/// A number for each rare path of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RareCounts(pub [u64; Rare::COUNT]);
+
+impl Default for RareCounts {
+    fn default() -> Self {
+        Self([0; Rare::COUNT])
+    }
+}
+
+impl Deref for RareCounts {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+impl DerefMut for RareCounts {
+    fn deref_mut(&mut self) -> &mut [u64] {
+        &mut self.0
+    }
 }
 
 impl Report {
@@ -80,7 +105,7 @@ impl Report {
             *self.operations.entry(operation).or_default() += count;
         }
         self.faults.iter_mut().zip(other.faults).for_each(|(sum, count)| *sum += count);
-        self.rare.iter_mut().zip(other.rare).for_each(|(sum, count)| *sum += count);
+        self.rare.iter_mut().zip(other.rare.iter()).for_each(|(sum, count)| *sum += count);
         for (sum, count) in self.numbers().into_iter().zip(other.clone().numbers()) {
             *sum += *count;
         }

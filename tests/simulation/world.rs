@@ -224,8 +224,11 @@ impl World {
         };
         faults.damage |= self.damaged;
         if self.plan.aim == Aim::Mirrors {
-            // Another copy takes the place of what a drive has not any more.
-            faults = LifeFaults { opens_fail: faults.reads_fail, reads_fail: false, damage: false, ..faults };
+            // Another copy takes the place of what a drive has not any more, and the node goes on without
+            // a drive that fails.
+            let opens_fail = faults.reads_fail || faults.writes_stop;
+            let (reads_fail, writes_stop, damage) = (false, false, false);
+            faults = LifeFaults { opens_fail, reads_fail, writes_stop, damage, ..faults };
         }
         let upload_age_ms = random.one_in(4).then(|| 20 << random.below(8));
         Life { faults, index_is_tight: self.index_is_tight, upload_age_ms }
@@ -334,6 +337,7 @@ impl World {
         self.make_versioned_buckets(node, life);
         self.lock_bucket(node, life);
         self.follow(life.faults.plan);
+        self.stop_a_victim();
         self.shared.stopping.set(false);
         self.start_background(node, life);
         self.shared.clients_left.set(self.plan.clients);

@@ -142,7 +142,7 @@ impl Set {
         let reach = |drive: &u16| Reached {
             geometry: *self.layout.geometry_of(*drive),
             device: self.media[usize::from(*drive)].device.clone(),
-            queue: Rc::default(),
+            watch: None,
         };
         Drives::new(self.layout.homes_of(shard).iter().map(reach).collect())
     }

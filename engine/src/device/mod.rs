@@ -25,6 +25,7 @@ pub(crate) mod planted;
 pub mod record;
 pub(crate) mod transfer;
 pub mod uring;
+pub(crate) mod watch;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -33,7 +34,8 @@ pub use crate::error::DeviceError;
 use crate::ring::Buffer;
 use crate::ring::arena::ALIGNMENT;
 
-/// The result of a read or write. The buffer is returned also when the operation failed.
+/// The result of a read or write. The buffer is returned also when the operation failed, or one of no
+/// bytes when the drive keeps it for ever: [`watch`].
 pub type IoFuture = Pin<Box<dyn Future<Output = (Result<(), DeviceError>, Buffer)>>>;
 /// The result of a flush.
 pub type FlushFuture = Pin<Box<dyn Future<Output = Result<(), DeviceError>>>>;

@@ -86,7 +86,7 @@ pub struct ExtentAllocator {
     /// The first failure of an update of the superblock, which is final like that of every write.
     failed: RefCell<Option<DeviceError>>,
     claimed: Signal,
-    /// The view of this life is on all of its drives, so that what it was counted from can be forgotten.
+    /// The drive's view is on all of its drives, so that what it was counted from can be forgotten.
     view_is_used: Cell<bool>,
     written_bytes: Cell<u64>,
     told_spare: Cell<u32>,
@@ -334,12 +334,13 @@ impl ExtentAllocator {
         Ok(())
     }
 
-    /// Writes the view of this life, and what it was counted from.
+    /// Writes a view of this life, and what it was counted from.
     ///
     /// # Errors
     /// Returns [`DeviceError`] when the device failed.
     pub async fn enter_view(&self, view: ViewOnDisk, bases: [Le64; VIEW_BASES]) -> Result<(), DeviceError> {
         self.update(move |superblock| {
+            self.view_is_used.set(false);
             superblock.promised_epoch = Le32::new(superblock.promised_epoch.get().max(view.epoch.get()));
             (superblock.view, superblock.bases) = (view, bases);
         })

@@ -5,19 +5,22 @@
 //!   file knows.
 //! - A write of a set goes to every copy on a drive that is here, and is done when all of them are. A
 //!   copy on a drive that is not here takes no part: the view says that it is out.
+//! - Where a write or a flush fails on some homes and not on others, it is done once the view in use is
+//!   without the drives that failed.
 //! - The copies share one buffer, which nobody changes before the last of them is written.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use futures_util::future::join_all;
 
 use super::geometry::{Geometry, SetPlace};
 use super::members::Members;
 use crate::device::flush::FlushGroup;
+use crate::device::watch::Watch;
 use crate::device::{Device, DeviceError, Durability, IoFuture};
+use crate::env::LocalFuture;
 use crate::format::FormatDamage;
 use crate::format::set::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES, SETS_MAX, SetV1};
 use crate::ring::{Buffer, Pool};
@@ -27,23 +30,66 @@ use crate::ring::{Buffer, Pool};
 pub struct Reached {
     pub geometry: Geometry,
     pub device: Rc<dyn Device>,
-    /// Reads of this core that are on their way, as far as they are counted: [`SetCopy::read_counted`].
-    pub queue: Rc<Cell<u32>>,
+    /// The watch over the drive, if the node can go on without it.
+    pub watch: Option<Rc<Watch>>,
 }
 
-/// A read that is on its way.
-struct Counted(Rc<Cell<u32>>);
+impl Reached {
+    /// Returns whether the view in use is without the drive, which was there when the node started.
+    pub fn has_left(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.has_left())
+    }
 
-impl Counted {
-    fn new(queue: &Rc<Cell<u32>>) -> Self {
-        queue.set(queue.get() + 1);
-        Self(queue.clone())
+    /// Returns the number of operations of this core that are on their way, as far as somebody counts them.
+    fn queue(&self) -> usize {
+        self.watch.as_ref().map_or(0, |watch| watch.queue())
     }
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+/// What becomes of a drive that failed.
+pub trait Losses {
+    /// Drops the drive at a place among the homes from the view. Resolves when every drive that stays has
+    /// the view without it: what is on these counts as durable then.
+    ///
+    /// # Errors
+    /// Returns the drive's error when the node can not go on without it.
+    fn lose(&self, home: usize, error: DeviceError) -> LocalFuture<Result<(), DeviceError>>;
+}
+
+/// What became of something that several homes did.
+#[derive(Default)]
+pub struct Outcomes {
+    failed: Vec<(usize, DeviceError)>,
+    is_somewhere: bool,
+}
+
+impl Outcomes {
+    /// Notes what became of it on the home at a place.
+    pub fn note<T>(&mut self, home: usize, outcome: Result<T, DeviceError>) -> Option<T> {
+        match outcome {
+            Ok(value) => {
+                self.is_somewhere = true;
+                Some(value)
+            }
+            Err(error) => {
+                self.failed.push((home, error));
+                None
+            }
+        }
+    }
+
+    /// Resolves when it counts as done: where it was not, the drives are out of the view.
+    ///
+    /// # Errors
+    /// Returns the error of a drive when no home did it, or when the node can not go on without the drive.
+    pub async fn settle(self, losses: Rc<dyn Losses>) -> Result<(), DeviceError> {
+        for (home, error) in self.failed {
+            if !self.is_somewhere {
+                return Err(error);
+            }
+            losses.lose(home, error).await?;
+        }
+        Ok(())
     }
 }
 
@@ -77,17 +123,6 @@ impl SetCopy<'_> {
         result.map(|()| buffer)
     }
 
-    /// Reads as [`Self::read`] does, and counts the read as long as it is on its way.
-    pub fn read_counted(&self, offset: u32, length: usize, buffer: Buffer) -> IoFuture {
-        let counted = Counted::new(&self.drive.queue);
-        let running = self.read(offset, length, buffer);
-        Box::pin(async move {
-            let done = running.await;
-            drop(counted);
-            done
-        })
-    }
-
     /// Writes `buffer[..length]` at byte `offset` of the set.
     pub fn write(&self, offset: u32, length: usize, buffer: Buffer, durability: Durability) -> IoFuture {
         self.drive.device.write(self.byte(offset), length, buffer, durability)
@@ -115,6 +150,11 @@ impl Drives {
         self.0.iter()
     }
 
+    /// Returns the places of the drives that are in the view in use.
+    pub fn places(&self) -> Vec<usize> {
+        (0..self.count()).filter(|at| !self.get(*at).has_left()).collect()
+    }
+
     /// Returns the drive at a place.
     pub fn get(&self, at: usize) -> &Reached {
         &self.0[at]
@@ -122,7 +162,8 @@ impl Drives {
 
     /// Returns the copies of a set that can be reached, in the order of the drives.
     pub fn copies(&self, place: SetPlace) -> impl Iterator<Item = SetCopy<'_>> {
-        self.0.iter().enumerate().filter_map(move |(at, drive)| {
+        let here = self.0.iter().enumerate().filter(|(_, drive)| !drive.has_left());
+        here.filter_map(move |(at, drive)| {
             let extent = place.members.on(drive.geometry.drive)?;
             Some(SetCopy { at, drive, extent })
         })
@@ -163,22 +204,7 @@ impl Drives {
     /// Returns the drive with the shortest queue that has a copy of a set, beside those that are `bad`.
     pub fn pick(&self, place: SetPlace, bad: &[usize]) -> Option<usize> {
         let copies = self.copies(place).filter(|copy| !bad.contains(&copy.at));
-        copies.min_by_key(|copy| copy.drive.queue.get()).map(|copy| copy.at)
-    }
-
-    /// Starts a write of every copy of a set that can be reached.
-    pub fn write(
-        &self,
-        (place, offset): (SetPlace, u32),
-        length: usize,
-        buffer: Buffer,
-        durability: Durability,
-    ) -> Writes {
-        let write = |copy: SetCopy<'_>, buffer| copy.write(offset, length, buffer, durability);
-        match self.each(place, buffer, write) {
-            Each::One(write) => Writes::One(write),
-            Each::All(running) => Writes::All { running, failed: None },
-        }
+        copies.min_by_key(|copy| copy.drive.queue()).map(|copy| copy.at)
     }
 
     /// Returns the place of a set that a drive says there is, and its kind. A set of a shard whose sets
@@ -223,41 +249,47 @@ enum Each<T> {
 /// The writes of the copies of a set.
 pub enum Writes {
     One(IoFuture),
-    All {
-        /// Those that are on their way.
-        running: Vec<IoFuture>,
-        /// The first error of those that have ended.
-        failed: Option<DeviceError>,
-    },
+    All(CopyWrites),
+}
+
+/// The writes of several copies.
+pub struct CopyWrites {
+    /// Those that are on their way, by the places of the homes.
+    running: Vec<(usize, IoFuture)>,
+    outcomes: Outcomes,
+    losses: Rc<dyn Losses>,
+    /// Set when all have ended.
+    settling: Option<LocalFuture<Result<(), DeviceError>>>,
 }
 
 impl Writes {
     /// Waits until every copy is written. A caller may give up and call again.
     ///
     /// # Errors
-    /// Returns the error of a device that failed.
+    /// Returns the error of a device that the node can not go on without.
     pub async fn done(&mut self) -> Result<(), DeviceError> {
         match self {
             Self::One(write) => write.await.0,
-            Self::All { running, failed } => {
-                poll_fn(|context| {
-                    running.retain_mut(|write| match write.as_mut().poll(context) {
-                        Poll::Pending => true,
-                        Poll::Ready((ended, _)) => {
-                            if let Err(error) = ended {
-                                failed.get_or_insert(error);
-                            }
-                            false
-                        }
-                    });
-                    match running.is_empty() {
-                        true => Poll::Ready(failed.take().map_or(Ok(()), Err)),
-                        false => Poll::Pending,
-                    }
-                })
-                .await
-            }
+            Self::All(writes) => poll_fn(|context| writes.poll(context)).await,
         }
+    }
+}
+
+impl CopyWrites {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), DeviceError>> {
+        let Self { running, outcomes, losses, settling } = self;
+        running.retain_mut(|(home, write)| match write.as_mut().poll(context) {
+            Poll::Pending => true,
+            Poll::Ready((ended, _)) => {
+                outcomes.note(*home, ended);
+                false
+            }
+        });
+        if !running.is_empty() {
+            return Poll::Pending;
+        }
+        let settle = || -> LocalFuture<_> { Box::pin(std::mem::take(outcomes).settle(losses.clone())) };
+        settling.get_or_insert_with(settle).as_mut().poll(context)
     }
 }
 
@@ -267,14 +299,15 @@ pub struct SetWriter {
     pub drives: Drives,
     /// A group for each of the drives.
     flushes: Rc<Vec<Rc<FlushGroup>>>,
+    losses: Rc<dyn Losses>,
 }
 
 impl SetWriter {
     /// # Panics
     /// Panics when there is not a group for each drive.
-    pub fn new(drives: Drives, flushes: Vec<Rc<FlushGroup>>) -> Self {
+    pub fn new(drives: Drives, flushes: Vec<Rc<FlushGroup>>, losses: Rc<dyn Losses>) -> Self {
         assert_eq!(drives.count(), flushes.len(), "a group for each drive");
-        Self { drives, flushes: Rc::new(flushes) }
+        Self { drives, flushes: Rc::new(flushes), losses }
     }
 
     /// Returns a writer with what `change` makes of the device and the group of each drive, by its place, for
@@ -290,24 +323,61 @@ impl SetWriter {
             (Reached { device, ..drive.clone() }, flush)
         });
         let (drives, flushes): (Vec<_>, Vec<_>) = changed.unzip();
-        Self::new(Drives::new(drives), flushes)
+        Self::new(Drives::new(drives), flushes, self.losses.clone())
+    }
+
+    /// Drops the drive at a place among the homes from the view, because it failed.
+    ///
+    /// # Errors
+    /// Returns its error when the node can not go on without it.
+    pub async fn lose(&self, home: usize, error: DeviceError) -> Result<(), DeviceError> {
+        self.losses.lose(home, error).await
+    }
+
+    /// Starts a write of every copy of a set that can be reached.
+    pub fn write(
+        &self,
+        (place, offset): (SetPlace, u32),
+        length: usize,
+        buffer: Buffer,
+        durability: Durability,
+    ) -> Writes {
+        let write = |copy: SetCopy<'_>, buffer| (copy.at, copy.write(offset, length, buffer, durability));
+        match self.drives.each(place, buffer, write) {
+            Each::One((_, write)) => Writes::One(write),
+            Each::All(running) => {
+                let (outcomes, losses) = (Outcomes::default(), self.losses.clone());
+                Writes::All(CopyWrites { running, outcomes, losses, settling: None })
+            }
+        }
     }
 
     /// Makes what was written before durable, on every drive.
     ///
     /// # Errors
-    /// Returns [`DeviceError`] when a device fails.
+    /// Returns [`DeviceError`] when a device fails that the node can not go on without.
     pub async fn flush(&self) -> Result<(), DeviceError> {
-        match self.flushes.as_slice() {
-            [only] => only.flush().await,
-            all => join_all(all.iter().map(|group| group.flush())).await.into_iter().collect(),
+        if let [only] = self.flushes.as_slice() {
+            return only.flush().await;
         }
+        let all = self.drives.iter().zip(&*self.flushes).enumerate();
+        let flush = |(at, (_, group)): (usize, (_, &Rc<FlushGroup>))| {
+            let group = group.clone();
+            async move { (at, group.flush().await) }
+        };
+        let flushed = join_all(all.filter(|(_, (drive, _))| !drive.has_left()).map(flush)).await;
+        let mut outcomes = Outcomes::default();
+        for (at, outcome) in flushed {
+            outcomes.note(at, outcome);
+        }
+        outcomes.settle(self.losses.clone()).await
     }
 
     /// Writes every copy of a set, durably. Returns whether a synchronous write made all of them so.
     ///
     /// # Errors
-    /// Returns [`DeviceError`] when a device fails. Other copies may be durable then.
+    /// Returns [`DeviceError`] when a device fails that the node can not go on without. Other copies may be
+    /// durable then.
     pub async fn write_durably(
         &self,
         (place, offset): (SetPlace, u32),
@@ -316,30 +386,35 @@ impl SetWriter {
     ) -> Result<bool, DeviceError> {
         let write = |copy, buffer| self.write_one(copy, offset, length, buffer);
         match self.drives.each(place, buffer, write) {
-            Each::One(write) => write.await,
+            Each::One(write) => write.await.1,
             Each::All(writes) => {
-                let done = join_all(writes).await.into_iter().collect::<Result<Vec<bool>, _>>()?;
-                Ok(done.into_iter().all(|alone| alone))
+                let (mut outcomes, mut alone) = (Outcomes::default(), true);
+                for (at, outcome) in join_all(writes).await {
+                    alone &= outcomes.note(at, outcome).unwrap_or(true);
+                }
+                outcomes.settle(self.losses.clone()).await?;
+                Ok(alone)
             }
         }
     }
 
+    /// Writes a copy durably. Returns its home, and whether a synchronous write made it so.
     async fn write_one(
         &self,
         copy: SetCopy<'_>,
         offset: u32,
         length: usize,
         buffer: Buffer,
-    ) -> Result<bool, DeviceError> {
+    ) -> (usize, Result<bool, DeviceError>) {
         // A synchronous write alone is one round trip. While others flush anyway, joining them is
         // cheaper for all.
         let flush = &self.flushes[copy.at];
         let together = flush.busy();
         let durability = if together { Durability::Deferred } else { Durability::Immediate };
-        copy.write(offset, length, buffer, durability).await.0?;
-        if together {
-            flush.flush().await?;
+        let mut written = copy.write(offset, length, buffer, durability).await.0;
+        if together && written.is_ok() {
+            written = flush.flush().await;
         }
-        Ok(!together)
+        (copy.at, written.map(|()| !together))
     }
 }

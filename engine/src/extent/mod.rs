@@ -14,7 +14,7 @@ mod members;
 pub mod sets;
 pub mod slices;
 
-pub use self::drives::{Drives, Reached, SetCopy, SetWriter, Writes};
+pub use self::drives::{Drives, Losses, Outcomes, Reached, SetCopy, SetWriter, Writes};
 pub use self::geometry::{Geometry, LogSet, SetPlace};
 pub use self::members::{MEMBERS_MAX, Member, Members};
 use crate::format::BLOCK_BYTES;

@@ -74,7 +74,7 @@ impl FuzzDrive {
     /// Recovers the shard from `root`, and checks the recovered state.
     pub fn recover(self, root: ShardRootOnDisk) {
         let (device, geometry, settings) = (Rc::new(self) as Rc<dyn Device>, geometry(), settings());
-        let drives = Drives::new(vec![Reached { geometry, device, queue: Rc::default() }]);
+        let drives = Drives::new(vec![Reached { geometry, device, watch: None }]);
         let outcome = POOL.with(|pool| {
             let source = Source {
                 shard: SHARD,

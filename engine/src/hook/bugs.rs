@@ -61,6 +61,10 @@ pub enum Bug {
     LeaveRootsUneven,
     /// A start writes its view without a promise before.
     StartWithoutPromise,
+    /// A view without a drive that failed is used when the first of its drives has it.
+    UseViewEarly,
+    /// A drive that failed is left out, and no view says so.
+    DropWithoutView,
     /// A damaged copy is written anew some time after the reader let its place go.
     MendLate,
 }
@@ -90,7 +94,7 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 9] = [
+    pub const AIMED: [Self; 11] = [
         Self::IgnoreMark,
         Self::ContinueTornLog,
         Self::ReuseNumberEarly,
@@ -99,6 +103,8 @@ impl Bug {
         Self::ExpireTwice,
         Self::LeaveRootsUneven,
         Self::StartWithoutPromise,
+        Self::UseViewEarly,
+        Self::DropWithoutView,
         Self::MendLate,
     ];
 
@@ -130,6 +136,8 @@ impl Bug {
             Self::InstallRootOnOneHome => "install-root-on-one-home",
             Self::LeaveRootsUneven => "leave-roots-uneven",
             Self::StartWithoutPromise => "start-without-promise",
+            Self::UseViewEarly => "use-view-early",
+            Self::DropWithoutView => "drop-without-view",
             Self::MendLate => "mend-late",
         }
     }

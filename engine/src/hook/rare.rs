@@ -72,10 +72,14 @@ pub enum Rare {
     LogMadeAlike,
     /// A reader wrote a damaged copy anew from another one.
     CopyMended,
+    /// A drive that failed left the view while the node ran.
+    DriveDropped,
+    /// A drive was dropped because it did not answer.
+    DriveSilent,
 }
 
 impl Rare {
-    pub const COUNT: usize = 31;
+    pub const COUNT: usize = 33;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
@@ -108,6 +112,8 @@ impl Rare {
         Self::LogOfAnotherHome,
         Self::LogMadeAlike,
         Self::CopyMended,
+        Self::DriveDropped,
+        Self::DriveSilent,
     ];
 
     /// Returns the name that reports use.
@@ -144,6 +150,8 @@ impl Rare {
             Self::LogOfAnotherHome => "log-of-another-home",
             Self::LogMadeAlike => "log-made-alike",
             Self::CopyMended => "copy-mended",
+            Self::DriveDropped => "drive-dropped",
+            Self::DriveSilent => "drive-silent",
         }
     }
 }

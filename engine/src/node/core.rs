@@ -121,6 +121,8 @@ impl Core {
             return Err(OpenError::Elsewhere);
         }
         self.state.own_allocators().iter().for_each(|(_, allocator)| allocator.use_view());
+        // Every core says so, since none knows whether core 0 has come as far.
+        self.state.call(0, |core| async move { core.views.begin() }).await;
         Ok(())
     }
 
@@ -239,7 +241,7 @@ impl Core {
     pub async fn space(&self) -> Result<SpaceReport> {
         let layout = self.state.layout.clone();
         let mut report = SpaceReport::default();
-        for drive in 0..layout.drives() {
+        for drive in (0..layout.drives()).filter(|drive| !self.state.has_left(*drive)) {
             let geometry = layout.geometry_of(drive);
             report.physical_bytes += geometry.size_bytes();
             let allocator = layout.allocator_core(drive);

@@ -227,16 +227,7 @@ impl StartView {
         let (newest, counted) = newest_view(superblocks.iter());
         let mut view = *newest;
         (view.epoch, view.counter) = (Le32::new(epoch), Le32::new(1));
-        let is_here = |number: Le16| superblocks.iter().any(|block| block.drive_number == number);
-        for drive in view.drives.iter_mut().filter(|drive| drive.state.get() == DRIVE_IN) {
-            if !is_here(drive.number) {
-                drive.state = Le16::new(DRIVE_OUT);
-            }
-        }
-        for homes in &mut view.homes {
-            let mut left = homes.drives.into_iter().filter(|home| home.get() != NO_HOME && is_here(*home));
-            homes.drives = std::array::from_fn(|_| left.next().unwrap_or(Le16::new(NO_HOME)));
-        }
+        keep_only(&mut view, |number| superblocks.iter().any(|block| block.drive_number == number));
         let mut bases = [Le64::new(0); VIEW_BASES];
         if superblocks[0].parity_members > 0 {
             let mut all = vec![newest.members()];
@@ -246,6 +237,19 @@ impl StartView {
             }
         }
         Self { view, bases }
+    }
+}
+
+/// Takes the drives that do not stay out of a view, as members and as homes.
+pub(super) fn keep_only(view: &mut ViewOnDisk, stays: impl Fn(Le16) -> bool) {
+    for drive in view.drives.iter_mut().filter(|drive| drive.state.get() == DRIVE_IN) {
+        if !stays(drive.number) {
+            drive.state = Le16::new(DRIVE_OUT);
+        }
+    }
+    for homes in &mut view.homes {
+        let mut left = homes.drives.into_iter().filter(|home| home.get() != NO_HOME && stays(*home));
+        homes.drives = std::array::from_fn(|_| left.next().unwrap_or(Le16::new(NO_HOME)));
     }
 }
 

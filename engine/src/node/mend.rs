@@ -79,11 +79,18 @@ impl Mend {
 
     async fn carry_out(self, core: &Rc<CoreState>, shard: u16) {
         let Self { home, at, offset, blocks, verified } = self;
-        let (copy, length) = (core.writer_of(shard).drives.copy(at, home), blocks.len());
+        let (drives, length) = (&core.writer_of(shard).drives, blocks.len());
         let mut buffer = core.pool.take_for_step(length).await;
+        if drives.get(home).has_left() {
+            return;
+        }
+        let copy = drives.copy(at, home);
         let mut written = 0..length;
         if let Some(verified) = verified {
             let (had, same) = copy.read(offset, length, buffer).await;
+            if copy.drive.has_left() {
+                return;
+            }
             buffer = same;
             written = if had.is_ok() { verified } else { written };
         }
@@ -104,6 +111,8 @@ impl Mend {
             }
             Err(error) => {
                 tracing::error!(shard, drive, extent, offset, %error, "a damaged copy could not be written anew");
+                // The other copy serves, whatever becomes of the drive.
+                let _ = core.writer_of(shard).lose(home, error).await;
             }
         }
     }

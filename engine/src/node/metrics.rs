@@ -89,12 +89,12 @@ impl Core {
             sum.buffer_chunks_free += part.buffer_chunks_free;
         }
         sum.shards.sort_by_key(|shard| shard.shard);
-        let layout = &self.state().layout;
-        let view = &layout.start.view;
-        sum.drives_in = u64::from(view.members().len());
-        sum.drives_out = u64::from((view.known() - view.members()).len());
+        let (state, layout) = (self.state(), &self.state().layout);
+        sum.drives_in = (0..layout.drives()).filter(|drive| !state.has_left(*drive)).count() as u64;
+        sum.drives_out = u64::from(layout.start.view.known().len()) - sum.drives_in;
         let wanted = usize::from(layout.superblocks[0].parity_members) + 1;
-        let lacks = |shard: &u16| layout.homes_of(*shard).len() < wanted;
+        let homes_of = |shard: u16| layout.homes_of(shard).iter().filter(|home| !state.has_left(**home));
+        let lacks = |shard: &u16| homes_of(*shard).count() < wanted;
         sum.degraded_shards = (0..layout.shards).filter(lacks).count() as u64;
         Ok(sum)
     }

@@ -36,6 +36,7 @@ mod serve;
 pub mod sizing;
 pub(crate) mod state;
 mod surroundings;
+mod view_change;
 mod write;
 
 pub use self::core::Core;

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 
@@ -19,6 +19,7 @@ use super::ledger::Ledgers;
 use super::message::Message;
 use super::opening::Opening;
 use super::state::{CoreState, Drive};
+use super::view_change::{LossesOfCore, Views};
 use crate::device::Device;
 use crate::device::file::OpenDrive;
 use crate::device::latch::LatchedDevice;
@@ -325,21 +326,25 @@ impl CoreParts {
     ) -> Rc<CoreState> {
         let environment = self.environment;
         let latch = |(drive, device)| LatchedDevice::new(device, layout.latch(drive), index);
-        let devices: Vec<LatchedDevice> = (0..).zip(self.devices).map(latch).collect();
+        let devices = (0..).zip(self.devices).map(latch);
+        let drive = |device| Drive::new(device, &environment, layout.is_redundant());
+        let drives: Vec<Drive> = devices.map(drive).collect();
         let kept = (0..layout.drives()).filter(|drive| layout.allocator_core(*drive) == index).map(|drive| {
             let shards = layout.shards_of_drive(drive).count() as u16;
             let (device, superblock) =
-                (devices[usize::from(drive)].clone(), layout.superblocks[usize::from(drive)]);
-            (drive, ExtentAllocator::new(Rc::new(device), self.pool.clone(), superblock, shards))
+                (drives[usize::from(drive)].device.clone(), layout.superblocks[usize::from(drive)]);
+            (drive, ExtentAllocator::new(device, self.pool.clone(), superblock, shards))
         });
         let allocators = kept.collect();
-        let drives: Vec<Drive> = devices.into_iter().map(|device| Drive::new(device, &environment)).collect();
-        let writers_of_shards = (0..layout.shards).map(|shard| writer_of(&layout, &drives, shard)).collect();
-        let state = Rc::new(CoreState {
+        let views = Views::new(&layout);
+        let state = Rc::new_cyclic(|here| CoreState {
             index,
+            writers_of_shards: (0..layout.shards)
+                .map(|shard| writer_of((&layout, &drives), here, shard))
+                .collect(),
             layout,
             drives,
-            writers_of_shards,
+            views,
             pool: self.pool,
             cache: self.cache,
             mailbox,
@@ -367,17 +372,19 @@ impl CoreParts {
             environment,
         });
         state.connect_latches();
+        state.watch_drives();
         state
     }
 }
 
-/// Returns the homes of a shard as a core with these drives reaches them.
-fn writer_of(layout: &Layout, drives: &[Drive], shard: u16) -> SetWriter {
+/// Returns the homes of a shard as the core that is `here`, with these drives, reaches them.
+fn writer_of((layout, drives): (&Layout, &[Drive]), here: &Weak<CoreState>, shard: u16) -> SetWriter {
     let homes = layout.homes_of(shard).iter().map(|home| (*home, &drives[usize::from(*home)]));
     let reach = |(home, drive): (u16, &Drive)| {
         let (geometry, device) = (*layout.geometry_of(home), drive.device.clone());
-        (Reached { geometry, device, queue: drive.queue.clone() }, drive.flush.clone())
+        (Reached { geometry, device, watch: drive.watch.clone() }, drive.flush.clone())
     };
     let (reached, flushes): (Vec<_>, Vec<_>) = homes.map(reach).unzip();
-    SetWriter::new(Drives::new(reached), flushes)
+    let losses = LossesOfCore::new(here.clone(), layout.homes_of(shard));
+    SetWriter::new(Drives::new(reached), flushes, Rc::new(losses))
 }

@@ -532,7 +532,7 @@ async fn read_record(
     Ok(ReadRecord { buffer, start: (offset - first) as usize, end })
 }
 
-/// Starts to read a copy of a set. Where there is a choice of copies, the read counts for it.
+/// Starts to read a copy of a set.
 fn read_at(
     drives: &Drives,
     home: usize,
@@ -540,11 +540,7 @@ fn read_at(
     length: usize,
     buffer: Buffer,
 ) -> IoFuture {
-    let copy = drives.copy(at, home);
-    match drives.count() {
-        1 => copy.read(offset, length, buffer),
-        _ => copy.read_counted(offset, length, buffer),
-    }
+    drives.copy(at, home).read(offset, length, buffer)
 }
 
 /// Has a record that was read and verified, of this length, written over the copies that are bad. What else
@@ -610,6 +606,9 @@ struct Piece {
     home: usize,
     /// The header is to be read again, from this home.
     lacks_header: bool,
+    /// The data are to be read again, from this home, into this buffer if there is one.
+    lacks_data: bool,
+    buffer: Option<Buffer>,
     /// What is wrong with the header.
     flaw: Option<EngineError>,
     /// What was read, once it is verified.
@@ -713,8 +712,11 @@ impl SliceReader {
             Some(planned.read_header(drives, home, buffer))
         };
         let data = planned.read_data(drives, home, buffer);
-        let (lacks_header, flaw, verified, bad) = (false, None, None, Vec::new());
-        self.pieces.push_back(Piece { planned, data, header, home, lacks_header, flaw, verified, bad });
+        let (flaw, verified, bad) = (None, None, Vec::new());
+        let (lacks_header, lacks_data, buffer) = (false, false, None);
+        let piece =
+            Piece { planned, data, header, home, lacks_header, lacks_data, buffer, flaw, verified, bad };
+        self.pieces.push_back(piece);
     }
 
     /// Returns the first piece once it is read, from one copy after the other until one is what it should
@@ -722,6 +724,7 @@ impl SliceReader {
     async fn finish_first(&mut self) -> Result<Chunk> {
         let pin = self.pin.clone();
         while self.first().verified.is_none() {
+            self.read_again().await?;
             let (judged, buffer) = self.read_first().await;
             let knows_header = self.header.is_some();
             let piece = self.first();
@@ -736,8 +739,9 @@ impl SliceReader {
                 return Err(error);
             };
             piece.home = home;
-            piece.data = piece.planned.read_data(pin.drives(), home, buffer);
-            piece.lacks_header = !knows_header;
+            (piece.lacks_header, piece.lacks_data) = (!knows_header, true);
+            // A drive that does not answer keeps the buffer.
+            piece.buffer = Some(buffer).filter(|buffer| buffer.capacity() >= piece.planned.read_bytes());
         }
         if !self.first().bad.is_empty() {
             self.mend_first().await;
@@ -755,6 +759,23 @@ impl SliceReader {
             Some(piece) => piece,
             None => panic!("a reader with bytes left has a piece in flight"),
         }
+    }
+
+    /// Starts to read the data of the first piece again if that is wanted. A caller that gives up, or gets
+    /// no buffer, may call again.
+    async fn read_again(&mut self) -> Result<()> {
+        let pin = self.pin.clone();
+        let piece = self.first();
+        if !piece.lacks_data {
+            return Ok(());
+        }
+        let buffer = match piece.buffer.take() {
+            Some(buffer) => buffer,
+            None => pin.core.buffer(piece.planned.read_bytes()).await?,
+        };
+        piece.data = piece.planned.read_data(pin.drives(), piece.home, buffer);
+        piece.lacks_data = false;
+        Ok(())
     }
 
     /// Waits until the first piece is read, and judges it. An error says whether it is about the header.

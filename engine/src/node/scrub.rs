@@ -127,7 +127,7 @@ impl Scrub {
         match next_of(&shard) {
             Next::Objects(objects) => self.objects(core, &shard, objects).await,
             Next::Uploads => {
-                for home in 0..shard.homes.len() {
+                for home in shard.writer.drives.places() {
                     let mut last = None;
                     while let Some((part, mut reader)) = part_behind(core, &shard, last.as_ref(), home)
                         && !self.is_over(core)
@@ -154,7 +154,8 @@ impl Scrub {
     async fn objects(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>, objects: Vec<(u32, Vec<u8>, u64)>) {
         for (bucket, key, generation) in objects {
             let read = loop {
-                match self.object(core, shard.homes.len(), (BucketId(bucket), &key, generation)).await {
+                let homes = shard.writer.drives.places();
+                match self.object(core, homes, (BucketId(bucket), &key, generation)).await {
                     Err(EngineError::Busy { .. }) if !self.is_over(core) => {
                         core.environment.sleep(YIELD_MS).await;
                     }
@@ -177,11 +178,11 @@ impl Scrub {
     async fn object(
         &mut self,
         core: &Rc<CoreState>,
-        homes: usize,
+        homes: Vec<usize>,
         (bucket, key, generation): (BucketId, &[u8], u64),
     ) -> Result<u64> {
         let mut read = 0;
-        for home in 0..homes {
+        for home in homes {
             let version = Version::Generation(generation);
             let opened = ObjectReader::open_on_drive(core, bucket, key, version, home).await?;
             let Opened::Object(mut reader) = opened else { return Ok(0) };
@@ -360,20 +361,25 @@ async fn yield_to_others(core: &Rc<CoreState>, shard: &Shard) {
     }
 }
 
-fn place_of(core: &CoreState, shard: &Shard) -> Option<u64> {
-    let roots = &core.layout.superblocks[usize::from(shard.homes[0])].roots;
+/// Returns where a shard's position lies on the home at a place, a byte offset.
+fn place_of(core: &CoreState, shard: &Shard, home: usize) -> Option<u64> {
+    let roots = &core.layout.superblocks[usize::from(shard.homes[home])].roots;
     let slot = roots.iter().position(|root| root.kind.get() != 0 && root.shard.get() == shard.id)?;
     Some(SCRUB_START + (slot * BLOCK_BYTES) as u64)
 }
 
 /// Saves the position of a shard's scrub.
 pub(super) async fn save(core: &Rc<CoreState>, shard: &Shard) {
-    let Some(offset) = place_of(core, shard).filter(|_| !shard.log.has_failed()) else { return };
+    let Some(home) = shard.writer.drives.places().first().copied() else { return };
+    let Some(offset) = place_of(core, shard, home).filter(|_| !shard.log.has_failed()) else { return };
     let mut buffer = core.pool.take_for_step(BLOCK_BYTES).await;
-    let block = shard.scrub.borrow().to_block(shard.id, shard.geometry.drive_id);
+    let drive = shard.writer.drives.get(home);
+    let block = shard.scrub.borrow().to_block(shard.id, drive.geometry.drive_id);
     buffer[..BLOCK_BYTES].copy_from_slice(block.as_bytes());
-    let device = &shard.writer.drives.get(0).device;
-    if let Err(error) = device.write(offset, BLOCK_BYTES, buffer, Durability::Deferred).await.0 {
+    let written = drive.device.write(offset, BLOCK_BYTES, buffer, Durability::Deferred).await.0;
+    if let Err(error) = written
+        && let Err(error) = shard.writer.lose(home, error).await
+    {
         tracing::error!(shard = shard.id, %error, "noting the scrub's place failed; no more writes until restart");
         shard.stop_writing(&error);
     }
@@ -381,7 +387,7 @@ pub(super) async fn save(core: &Rc<CoreState>, shard: &Shard) {
 
 /// Loads the position of a shard's scrub, or returns the start when that is not known.
 pub(crate) async fn load(core: &CoreState, shard: &Shard) -> ScrubState {
-    let Some(offset) = place_of(core, shard) else { return ScrubState::default() };
+    let Some(offset) = place_of(core, shard, 0) else { return ScrubState::default() };
     let buffer = core.pool.take_for_step(BLOCK_BYTES).await;
     match shard.writer.drives.get(0).device.read(offset, BLOCK_BYTES, buffer).await {
         (Ok(()), buffer) => ScrubState::parse(&buffer, shard.id, shard.geometry.drive_id).unwrap_or_default(),

@@ -22,9 +22,11 @@ use super::cache::ReadCache;
 use super::layout::Layout;
 use super::ledger::Ledgers;
 use super::message::{Control, Message};
+use super::view_change::Views;
 use crate::device::Device;
 use crate::device::flush::FlushGroup;
 use crate::device::latch::LatchedDevice;
+use crate::device::watch::{Watch, WatchedDevice};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
 use crate::extent::SetWriter;
@@ -60,16 +62,27 @@ pub struct Drive {
     pub(crate) spare_extents: Cell<u32>,
     /// Bytes of slices that this core wrote, including headers and padding, a copy counted once.
     pub(crate) slice_bytes: Cell<u64>,
-    /// Reads of this core that are on their way, where there is a choice of drives.
-    pub(crate) queue: Rc<Cell<u32>>,
+    /// The watch over the drive, if the node can go on without it.
+    pub(crate) watch: Option<Rc<Watch>>,
 }
 
 impl Drive {
-    pub fn new(latched: LatchedDevice, environment: &Rc<dyn Environment>) -> Self {
-        let device: Rc<dyn Device> = Rc::new(latched.clone());
+    /// Makes a drive that is under watch if the node can go on without it.
+    pub fn new(latched: LatchedDevice, environment: &Rc<dyn Environment>, is_watched: bool) -> Self {
+        let latch = Rc::new(latched.clone());
+        let watch = is_watched.then(|| Watch::new(environment.clone()));
+        let device: Rc<dyn Device> = match &watch {
+            Some(watch) => Rc::new(WatchedDevice::new(latch, watch.clone())),
+            None => latch,
+        };
         let flush = FlushGroup::new(device.clone(), environment.clone());
         let (spare_extents, slice_bytes) = (Cell::new(u32::MAX), Cell::new(0));
-        Self { device, latched, flush, spare_extents, slice_bytes, queue: Rc::default() }
+        Self { device, latched, flush, spare_extents, slice_bytes, watch }
+    }
+
+    /// Returns whether the view in use is without the drive, which was there when the node started.
+    pub fn has_left(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.has_left())
     }
 }
 
@@ -104,6 +117,8 @@ pub struct CoreState {
     pub(crate) bucket_locks: KeyLocks,
     /// Counts the cores that reach the phases of the whole node. Only core 0's is used.
     pub(crate) barrier: PhaseBarrier,
+    /// The views of this life. Only core 0's are used.
+    pub(super) views: Views,
     /// Set once the core is closing and refuses new writes.
     pub(crate) closing: Cell<bool>,
     /// Set while a task sends again what did not fit into a mailbox.
@@ -309,6 +324,11 @@ impl CoreState {
     /// Returns this core's shards of a drive.
     pub(super) fn shards_of_drive(&self, drive: u16) -> impl Iterator<Item = Rc<Shard>> + use<> {
         self.own_shards().into_iter().filter(move |shard| shard.homes.contains(&drive))
+    }
+
+    /// Returns whether the view in use is without a drive that was there when the node started.
+    pub(crate) fn has_left(&self, drive: u16) -> bool {
+        self.drives[usize::from(drive)].has_left()
     }
 
     /// Returns the drives of a shard's sets as this core reaches them, with the groups of their flushes.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::state::CoreState;
+use super::view_change::LossesOfCore;
 use crate::device::DeviceError;
 use crate::env::LocalFuture;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::{Class, ExtentAllocator, HeldBack, Refusal, Taken};
-use crate::extent::{MEMBERS_MAX, Member, Members};
+use crate::extent::{MEMBERS_MAX, Member, Members, Outcomes};
 use crate::format::Le32;
 use crate::format::superblock::ShardRootOnDisk;
 use crate::hook::Bug;
@@ -35,13 +36,19 @@ impl HomesOfCore {
         self.core.upgrade().ok_or(EngineError::ShuttingDown)
     }
 
+    /// Returns the homes that are in the view in use.
+    fn here(&self, core: &CoreState) -> impl Iterator<Item = u16> {
+        self.homes.iter().copied().filter(|home| !core.has_left(*home))
+    }
+
     /// Returns the shards that have a home in common with this one.
     fn neighbours(&self, core: &CoreState) -> Vec<u16> {
         let is_near = |shard: &u16| core.layout.homes_of(*shard).iter().any(|home| self.homes.contains(home));
         (0..core.layout.shards).filter(is_near).collect()
     }
 
-    /// Does something at the allocator of each home, and waits until all have done it.
+    /// Does something at the allocator of each home, and waits until all have done it. Those that fail are
+    /// dropped from the view.
     fn at_each<W>(
         &self,
         core: Rc<CoreState>,
@@ -56,13 +63,24 @@ impl HomesOfCore {
                 core.call(allocator, move |there| async move { work(there.allocator(drive)).await }).await
             }
         };
-        match self.homes.as_slice() {
-            [only] => Box::pin(call(core, *only)),
-            homes => {
-                let calls: Vec<_> = homes.iter().map(|drive| call(core.clone(), *drive)).collect();
-                Box::pin(async move { join_all(calls).await.into_iter().collect() })
-            }
+        if let [only] = self.homes.as_slice() {
+            return Box::pin(call(core, *only));
         }
+        let losses = Rc::new(LossesOfCore::new(self.core.clone(), &self.homes));
+        let homes = self.homes.iter().enumerate().filter(|(_, home)| !core.has_left(**home));
+        let calls: Vec<_> = homes
+            .map(|(at, drive)| {
+                let done = call(core.clone(), *drive);
+                async move { (at, done.await) }
+            })
+            .collect();
+        Box::pin(async move {
+            let mut outcomes = Outcomes::default();
+            for (at, outcome) in join_all(calls).await {
+                outcomes.note(at, outcome);
+            }
+            outcomes.settle(losses).await
+        })
     }
 }
 
@@ -156,7 +174,10 @@ fn tell_spare(core: &Rc<CoreState>, drive: u16) {
 impl Surroundings for HomesOfCore {
     fn take_extents(&self, class: Class) -> LocalFuture<std::result::Result<TakenExtents, Refusal>> {
         match self.core() {
-            Ok(core) => Box::pin(take_all(core, self.homes.clone(), class)),
+            Ok(core) => {
+                let homes = self.here(&core).collect();
+                Box::pin(take_all(core, homes, class))
+            }
             Err(_) => at_once(Err(Refusal::Scarce)),
         }
     }
@@ -174,7 +195,7 @@ impl Surroundings for HomesOfCore {
 
     fn hold_back(&self, shard: u16, extents: HeldBack) {
         let Ok(core) = self.core() else { return };
-        for drive in self.homes.iter().copied() {
+        for drive in self.here(&core) {
             let hold = move |core: &Rc<CoreState>| {
                 core.allocator(drive).hold_back(shard, extents);
                 tell_spare(core, drive);
@@ -186,11 +207,11 @@ impl Surroundings for HomesOfCore {
     fn spare_extents(&self) -> u32 {
         let Ok(core) = self.core() else { return u32::MAX };
         // A drive tells no more than what is few for itself, which may be fewer than for another one.
-        let spare_of = |drive: &u16| match core.drives[usize::from(*drive)].spare_extents.get() {
-            spare if self.homes.len() > 1 && spare >= core.layout.settings_of(*drive).few_extents => u32::MAX,
+        let spare_of = |drive: u16| match core.drives[usize::from(drive)].spare_extents.get() {
+            spare if self.homes.len() > 1 && spare >= core.layout.settings_of(drive).few_extents => u32::MAX,
             spare => spare,
         };
-        self.homes.iter().map(spare_of).min().unwrap_or(u32::MAX)
+        self.here(&core).map(spare_of).min().unwrap_or(u32::MAX)
     }
 
     fn reclaim(&self, refusal: Refusal) -> LocalFuture<bool> {

@@ -406,8 +406,8 @@ impl SliceWriter {
         let home = self.core.layout.first_home_of(self.shard);
         let Drive { slice_bytes, .. } = &self.core.drives[usize::from(home)];
         slice_bytes.set(slice_bytes.get() + length as u64);
-        let drives = &self.core.writer_of(self.shard).drives;
-        self.in_flight.push_back(drives.write((at, offset), length, buffer, Durability::Deferred));
+        let writer = self.core.writer_of(self.shard);
+        self.in_flight.push_back(writer.write((at, offset), length, buffer, Durability::Deferred));
     }
 
     async fn settle_one(&mut self) -> Result<()> {

@@ -25,6 +25,8 @@ pub const CHUNK_BYTES: usize = 1 << 20;
 /// Alignment of every buffer in bytes. O_DIRECT on every known device accepts it.
 pub const ALIGNMENT: usize = 4096;
 const CLASSES: [usize; 8] = [4096, 8192, 16384, 32768, 65536, 131_072, 262_144, CHUNK_BYTES];
+/// The class of a buffer of no bytes, which belongs to no chunk.
+const NO_CLASS: u8 = CLASSES.len() as u8;
 const HUGE_PAGE: usize = 2 << 20;
 /// Number of the chunks that are for the log alone. They come first.
 const LOG_CHUNKS: usize = 2;
@@ -154,7 +156,7 @@ impl Pool {
 
     /// Returns the byte offset of `buffer` within the region.
     pub fn offset_of(&self, buffer: &Buffer) -> usize {
-        buffer.chunk as usize * CHUNK_BYTES + buffer.slot as usize * CLASSES[buffer.class as usize]
+        buffer.chunk as usize * CHUNK_BYTES + buffer.slot as usize * buffer.capacity()
     }
 
     /// Returns the number of chunks, and how many of them are completely free.
@@ -380,9 +382,14 @@ impl SharedBuffer {
 }
 
 impl Buffer {
+    /// Returns a buffer of no bytes, in place of one that a drive keeps for ever.
+    pub fn none(pool: &Pool) -> Self {
+        Self { pool: pool.clone(), chunk: 0, slot: 0, class: NO_CLASS, shared: None }
+    }
+
     /// Returns the usable bytes, which are those of its size class.
     pub fn capacity(&self) -> usize {
-        CLASSES[self.class as usize]
+        CLASSES.get(self.class as usize).copied().unwrap_or(0)
     }
 
     /// Makes the buffer one that several operations can read.
@@ -422,7 +429,7 @@ impl DerefMut for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         // What a handle keeps returns by itself.
-        if self.shared.is_none() {
+        if self.shared.is_none() && self.class != NO_CLASS {
             self.pool.give_back(self.chunk, self.slot, self.class as usize);
         }
     }

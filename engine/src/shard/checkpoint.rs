@@ -482,7 +482,7 @@ impl<'a> Writer<'a> {
         let crc = CheckpointChunkOnDisk::seal_into(identity, payload.len(), &mut buffer[..padded]);
         let place = ChunkPlaceV1 { set: at.set, offset: self.offset, length: length as u32, crc, kind };
         let to = (at, self.offset);
-        self.shard.writer.drives.write(to, padded, buffer, Durability::Deferred).done().await?;
+        self.shard.writer.write(to, padded, buffer, Durability::Deferred).done().await?;
         self.shard.count(|counters| counters.checkpoint_bytes += padded as u64);
         self.offset += padded as u32;
         Ok(place)

@@ -304,7 +304,7 @@ impl Shard {
             return Ok(None);
         }
         let mut settled = true;
-        for home in 0..self.homes.len() {
+        for home in self.writer.drives.places() {
             match self.copy_at(home, victim, (bucket, key), entry, record).await? {
                 Copied::Whole(copy) => return Ok(Some(*copy)),
                 Copied::Damaged => {}

@@ -353,8 +353,8 @@ impl Shard {
                 piece.buffer[..BLOCK_BYTES].copy_from_slice(header.as_bytes());
             }
             let to = (target, place + piece.offset);
-            let drives = &self.writer.drives;
-            let written = drives.write(to, piece.length, piece.buffer, Durability::Deferred).done().await;
+            let mut writes = self.writer.write(to, piece.length, piece.buffer, Durability::Deferred);
+            let written = writes.done().await;
             written.map_err(|error| self.stopped_by(&error))?;
             self.count(|counters| counters.relocated_bytes += piece.length as u64);
         }

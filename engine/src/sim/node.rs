@@ -236,10 +236,11 @@ impl SimNode {
         }
     }
 
-    /// Returns the numbers of the drives that the node uses.
+    /// Returns the numbers of the drives in the view in use.
     pub fn drive_numbers(&self) -> Vec<u16> {
-        let blocks = self.states.first().map_or(&[][..], |state| &state.layout.superblocks);
-        blocks.iter().map(|block| block.drive_number.get()).collect()
+        let Some(state) = self.states.first() else { return Vec::new() };
+        let used = (0..state.layout.drives()).filter(|drive| !state.has_left(*drive));
+        used.map(|drive| state.layout.geometry_of(drive).drive).collect()
     }
 
     /// Returns a core of the node; the number is taken modulo the number of cores.

@@ -16,6 +16,7 @@ mod growing;
 mod identity;
 mod index_cap;
 mod leaks;
+mod leave;
 mod lifecycle;
 mod lock_clock;
 mod locks;

@@ -16,13 +16,13 @@ use ringbolt_engine::types::BucketId;
 use crate::world::{MIB, World, body, bucket, delete, get, put};
 
 /// The places of a set that an open is given.
-type Given<'a> = &'a [usize];
+pub type Given<'a> = &'a [usize];
 /// What keys hold, by tag and length.
-type Stored = BTreeMap<Vec<u8>, (u64, usize)>;
+pub type Stored = BTreeMap<Vec<u8>, (u64, usize)>;
 
 /// A world of drives with copies. What the tasks of its node hold, drives among them, goes with it: a test may
 /// make very many.
-struct Mirror(World);
+pub struct Mirror(World);
 
 impl Deref for Mirror {
     type Target = World;
@@ -46,13 +46,18 @@ impl Drop for Mirror {
     }
 }
 
-fn mirror(seed: u64, drives: u16, shards: u16, cores: usize) -> Mirror {
+pub fn mirror(seed: u64, drives: u16, shards: u16, cores: usize) -> Mirror {
+    mirrors(seed, (drives, 1), shards, cores)
+}
+
+/// Makes a world of drives, of which some may be lost.
+pub fn mirrors(seed: u64, (drives, failures_max): (u16, u8), shards: u16, cores: usize) -> Mirror {
     let sim = Simulator::new(seed);
-    let drives = format_sim_set(&sim, drives, (192 * MIB, 1), shards, 1);
+    let drives = format_sim_set(&sim, drives, (192 * MIB, 1), shards, failures_max);
     Mirror(World { sim, drives, options: SimOptions { cores, ..SimOptions::default() } })
 }
 
-fn opening(
+pub fn opening(
     world: &World,
     given: Given<'_>,
     word: bool,
@@ -61,16 +66,16 @@ fn opening(
     SimNode::open(world.sim.clone(), drives, SimOptions { without_missing: word, ..world.options })
 }
 
-fn open(world: &World, given: Given<'_>, word: bool) -> Result<Rc<SimNode>, OpenError> {
+pub fn open(world: &World, given: Given<'_>, word: bool) -> Result<Rc<SimNode>, OpenError> {
     world.run(opening(world, given, word)).map(Rc::new)
 }
 
-fn must_open(world: &World, given: Given<'_>, word: bool) -> Rc<SimNode> {
+pub fn must_open(world: &World, given: Given<'_>, word: bool) -> Rc<SimNode> {
     open(world, given, word).unwrap_or_else(|error| panic!("{given:?}: {error}"))
 }
 
 /// Stores objects of all sizes, and returns what is there.
-fn fill(world: &World, node: &Rc<SimNode>, first: u64, count: u64) -> (BucketId, Stored) {
+pub fn fill(world: &World, node: &Rc<SimNode>, first: u64, count: u64) -> (BucketId, Stored) {
     let on = node.clone();
     world.run(async move {
         let core = on.any_core();
@@ -86,7 +91,7 @@ fn fill(world: &World, node: &Rc<SimNode>, first: u64, count: u64) -> (BucketId,
 }
 
 /// Asserts that every object is what was stored.
-fn compare(world: &World, node: &Rc<SimNode>, id: BucketId, stored: &Stored) {
+pub fn compare(world: &World, node: &Rc<SimNode>, id: BucketId, stored: &Stored) {
     let (on, stored) = (node.clone(), stored.clone());
     world.run(async move {
         for (key, (tag, length)) in stored {
@@ -134,7 +139,7 @@ fn kinds(findings: &[Finding]) -> Vec<Kind> {
 }
 
 /// Closes a node of a part of the drives.
-fn close(world: &World, node: Rc<SimNode>) {
+pub fn close(world: &World, node: Rc<SimNode>) {
     world.close(node);
 }
 

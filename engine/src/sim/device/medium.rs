@@ -254,7 +254,7 @@ impl Medium {
     }
 
     /// Stops all progress for this many microseconds.
-    fn stall(&mut self, now_us: u64, microseconds: u64) {
+    pub fn stall(&mut self, now_us: u64, microseconds: u64) {
         self.settle_time(0..usize::MAX);
         self.stalled_until_us = now_us.max(self.stalled_until_us) + microseconds;
         for operation in self.running.values_mut() {

@@ -106,6 +106,13 @@ impl SimDevice {
         self.0.borrow_mut().injector.heal();
     }
 
+    /// Makes the drive answer nothing for this long, and then go on.
+    pub fn stand_still_us(&self, microseconds: u64) {
+        let mut medium = self.0.borrow_mut();
+        let now_us = medium.world.as_ref().map_or(0, Simulator::now_us);
+        medium.stall(now_us, microseconds);
+    }
+
     /// Returns the number of faults so far, by kind.
     pub fn fault_counts(&self) -> FaultCounts {
         self.0.borrow().injector.counts

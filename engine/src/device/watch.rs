@@ -1,0 +1,212 @@
+//! The watch over a drive that the node can go on without: whether it answers, and an end for everything
+//! that is on its way when it has left the view.
+//!
+//! Invariants:
+//! - What is on its way when the drive leaves ends with an error, and so does all that comes later, which
+//!   is not sent. The operation itself may go on for ever: the drive keeps its buffer until it answers,
+//!   and the caller gets one of no bytes.
+//! - A drive is silent when there is something on its way and nobody has got an answer for a second. That
+//!   is a suspicion: its answers may be there, and nobody has asked for them yet.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use super::{Device, DeviceError, Durability, FlushFuture, IoFuture};
+use crate::env::Environment;
+use crate::ring::Buffer;
+
+/// Time between two looks at a drive that has something to do, milliseconds.
+const LOOK_MS: u64 = 1000;
+
+/// What one core knows of a drive.
+pub struct Watch {
+    environment: Rc<dyn Environment>,
+    on_its_way: RefCell<OnItsWay>,
+    answers: Cell<u64>,
+    has_left: Cell<bool>,
+    /// A task looks at the drive, as long as it has something to do.
+    looking: Cell<bool>,
+    on_silence: OnceCell<Box<dyn Fn()>>,
+}
+
+/// The operations that are on their way, each with its waker once somebody waits for it.
+#[derive(Default)]
+struct OnItsWay {
+    places: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl Watch {
+    pub fn new(environment: Rc<dyn Environment>) -> Rc<Self> {
+        Rc::new(Self {
+            environment,
+            on_its_way: RefCell::default(),
+            answers: Cell::default(),
+            has_left: Cell::default(),
+            looking: Cell::default(),
+            on_silence: OnceCell::new(),
+        })
+    }
+
+    /// Sets what is done when the drive is silent, again and again as long as it is. It must be called only
+    /// once.
+    pub fn on_silence(&self, tell: Box<dyn Fn()>) {
+        assert!(self.on_silence.set(tell).is_ok(), "said twice");
+    }
+
+    /// Returns the number of operations that are on their way.
+    pub fn queue(&self) -> usize {
+        let on_its_way = self.on_its_way.borrow();
+        on_its_way.places.len() - on_its_way.free.len()
+    }
+
+    /// Returns whether the view in use is without the drive.
+    pub fn has_left(&self) -> bool {
+        self.has_left.get()
+    }
+
+    /// Notes that the view in use is without the drive, and ends all that is on its way.
+    pub fn leave(&self) {
+        self.has_left.set(true);
+        let wakers: Vec<Waker> =
+            self.on_its_way.borrow_mut().places.iter_mut().filter_map(Option::take).collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Counts an operation that is about to be sent, or returns `None` when the drive has left.
+    fn begin(self: &Rc<Self>) -> Option<Operation> {
+        if self.has_left.get() {
+            return None;
+        }
+        let place = {
+            let OnItsWay { places, free } = &mut *self.on_its_way.borrow_mut();
+            free.pop().unwrap_or_else(|| {
+                places.push(None);
+                places.len() - 1
+            })
+        };
+        if !self.looking.replace(true) {
+            self.environment.spawn(Box::pin(self.clone().look()));
+        }
+        Some(Operation { watch: self.clone(), place })
+    }
+
+    /// Looks at the drive as long as it has something to do.
+    async fn look(self: Rc<Self>) {
+        let mut seen = self.answers.get();
+        loop {
+            self.environment.sleep(LOOK_MS).await;
+            if self.has_left.get() || self.queue() == 0 {
+                self.looking.set(false);
+                return;
+            }
+            let answers = self.answers.get();
+            if std::mem::replace(&mut seen, answers) == answers {
+                self.on_silence.get().into_iter().for_each(|tell| tell());
+            }
+        }
+    }
+}
+
+/// An operation that is on its way, until it is dropped.
+struct Operation {
+    watch: Rc<Watch>,
+    place: usize,
+}
+
+impl Operation {
+    /// Waits for the answer. Returns `None` when the drive leaves before.
+    async fn answer<T>(self, mut running: std::pin::Pin<Box<dyn Future<Output = T>>>) -> Option<T> {
+        poll_fn(|context| {
+            if self.watch.has_left.get() {
+                return Poll::Ready(None);
+            }
+            if let Poll::Ready(answer) = running.as_mut().poll(context) {
+                self.watch.answers.set(self.watch.answers.get() + 1);
+                return Poll::Ready(Some(answer));
+            }
+            let waker = &mut self.watch.on_its_way.borrow_mut().places[self.place];
+            if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                *waker = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        let OnItsWay { places, free } = &mut *self.watch.on_its_way.borrow_mut();
+        places[self.place] = None;
+        free.push(self.place);
+    }
+}
+
+/// A drive under watch.
+pub struct WatchedDevice {
+    device: Rc<dyn Device>,
+    watch: Rc<Watch>,
+}
+
+impl WatchedDevice {
+    pub fn new(device: Rc<dyn Device>, watch: Rc<Watch>) -> Self {
+        Self { device, watch }
+    }
+}
+
+fn gone(operation: &'static str, offset: u64, length: usize) -> DeviceError {
+    DeviceError { operation, offset, length, reason: "the drive has left the view".to_owned() }
+}
+
+impl Device for WatchedDevice {
+    fn size_bytes(&self) -> u64 {
+        self.device.size_bytes()
+    }
+
+    fn needs_flush(&self) -> bool {
+        self.device.needs_flush()
+    }
+
+    fn durable_write_flushes(&self) -> bool {
+        self.device.durable_write_flushes()
+    }
+
+    fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture {
+        self.transfer(("read", offset, length), buffer, |buffer| self.device.read(offset, length, buffer))
+    }
+
+    fn write(&self, offset: u64, length: usize, buffer: Buffer, durability: Durability) -> IoFuture {
+        let start = |buffer| self.device.write(offset, length, buffer, durability);
+        self.transfer(("write", offset, length), buffer, start)
+    }
+
+    fn flush(&self) -> FlushFuture {
+        let Some(operation) = self.watch.begin() else {
+            return Box::pin(std::future::ready(Err(gone("flush", 0, 0))));
+        };
+        let running = self.device.flush();
+        Box::pin(async move { operation.answer(running).await.unwrap_or(Err(gone("flush", 0, 0))) })
+    }
+}
+
+impl WatchedDevice {
+    fn transfer(
+        &self,
+        (name, offset, length): (&'static str, u64, usize),
+        buffer: Buffer,
+        start: impl FnOnce(Buffer) -> IoFuture,
+    ) -> IoFuture {
+        let Some(operation) = self.watch.begin() else {
+            return Box::pin(std::future::ready((Err(gone(name, offset, length)), buffer)));
+        };
+        let pool = buffer.pool().clone();
+        let running = start(buffer);
+        Box::pin(async move {
+            let left = || (Err(gone(name, offset, length)), Buffer::none(&pool));
+            operation.answer(running).await.unwrap_or_else(left)
+        })
+    }
+}
