@@ -1,7 +1,7 @@
 //! These tests take a drive away under a running server, as a block device whose end is suddenly before all
-//! that lies on it. They need loop devices; where a test may make none, it says so and ends.
+//! that lies on it, and give it back. They need loop devices; where a test may make none, it says so and ends.
 
-use crate::metrics::{metrics, sum};
+use crate::metrics::{LOOK_AGAIN, LOOKS_MAX, metrics, sum};
 use crate::support::{assert_holds, flags, list_all, make_bucket, put};
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Content, Server, ServerOptions, binary};
@@ -83,7 +83,9 @@ async fn lose(count: usize, lost: usize) {
     let drives: Vec<&str> = devices.iter().flat_map(|device| ["--drive", device.device.as_str()]).collect();
     let mut format = Command::new(binary::ringbolt());
     without_settings(&mut format).args(["format", "--shards", "4"]).args(&drives);
-    run(&mut format).unwrap_or_else(|said| panic!("{said}"));
+    let said = run(&mut format).unwrap_or_else(|said| panic!("{said}"));
+    let uuids: Vec<&str> =
+        said.lines().filter_map(|line| Some(line.split_once(" shards, drive ")?.1)).collect();
     let mut server = Server::start(ServerOptions { flags: flags(&drives), ..ServerOptions::default() });
     let client = server.client(&MAIN);
     make_bucket(&client).await;
@@ -124,10 +126,41 @@ async fn lose(count: usize, lost: usize) {
     devices[lost].come_back_as(&old);
     server.set_flags(flags(&drives));
     server.start_again();
-    assert!(server.log().contains("this drive is out of the view of its set"), "{}", server.log());
+    assert!(server.log().contains("it is brought up to date and comes back"), "{}", server.log());
     put(&server.client(&MAIN), "key/70", content(70)).await.expect("put");
+    until_whole(&server, count as u64).await;
     assert_all(&server, 71).await;
     assert!(server.stop().success());
+
+    // Both copies of everything are whole, and the drive has everything alone.
+    let mut check = Command::new(binary::ringbolt());
+    without_settings(&mut check).args(["check", "--deep"]).args(&drives);
+    let said = run(&mut check).unwrap_or_else(|said| panic!("{said}"));
+    assert!(
+        said.contains("no damage; all data was read") && !said.contains("another one is whole"),
+        "{said}"
+    );
+    let next = (lost + 1) % count;
+    devices[next].vanish();
+    let left = devices.iter().enumerate().filter(|(number, _)| *number != next);
+    let mut left: Vec<&str> = left.flat_map(|(_, device)| ["--drive", device.device.as_str()]).collect();
+    left.extend((count == 2).then_some(["--without-drive", &uuids[next]]).into_iter().flatten());
+    server.set_flags(flags(&left));
+    server.start_again();
+    assert_all(&server, 71).await;
+    assert!(server.stop().success());
+}
+
+/// Waits until every drive of the set is whole.
+async fn until_whole(server: &Server, count: u64) {
+    for _ in 0..LOOKS_MAX {
+        let numbers = metrics(server).await;
+        if numbers["ringbolt_drives{state=\"in\"}"] == count && numbers["ringbolt_degraded_shards"] == 0 {
+            return;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    panic!("the drive is not whole again: {}", server.log());
 }
 
 async fn assert_all(server: &Server, count: u64) {

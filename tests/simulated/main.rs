@@ -86,7 +86,7 @@ fn nothing_is_lost_with_the_drives_that_may_be_lost() {
     assert!(sum.crash_recoveries >= 90 && sum.drives_dropped >= 5, "{sum}");
     assert_eq!(sum.damage_reported + sum.failed_reads + sum.drives_refused + sum.refused_stopped, 0, "{sum}");
     let seen = |rare: Rare| sum.rare[rare as usize] > 0;
-    assert!(seen(Rare::DriveDropped) && seen(Rare::DriveSilent), "{sum}");
+    assert!(seen(Rare::DriveDropped) && seen(Rare::DriveSilent) && seen(Rare::DriveBack), "{sum}");
     assert!(seen(Rare::LogOfAnotherHome) && seen(Rare::LogMadeAlike) && seen(Rare::CopyMended), "{sum}");
 }
 

@@ -6,6 +6,7 @@
 //! - A start without up to M of at least 2M + 1 drives needs no word of the operator. With fewer it
 //!   is refused until the operator says that the drives are gone for good, and from then on they
 //!   never take part again.
+//! - Others come back. Once all drives are whole, other ones may fail.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -26,10 +27,10 @@ pub struct Mirrors {
     victims: Vec<usize>,
     /// Those that are away.
     away: BTreeSet<usize>,
-    /// Those that the view in use does not have.
+    /// Those that the view in use did not have, or that were not whole, when it was noted last.
     out: BTreeSet<usize>,
-    /// The operator has said that those that are away are gone for good.
-    word_given: bool,
+    /// Those that are gone for good, as the operator has said.
+    gone: BTreeSet<usize>,
 }
 
 impl Mirrors {
@@ -92,12 +93,8 @@ impl World {
     /// Sometimes gives drives back that were taken away.
     pub(super) fn give_drives_back(&mut self) {
         let random = self.shared.sim.random();
-        let Mirrors { away, out, word_given, .. } = &mut self.mirrors;
-        // Whoever is named by the operator's word never takes part again: it may come back when the
-        // view in use is without it.
-        let mut may_return: Vec<usize> =
-            away.iter().copied().filter(|drive| out.contains(drive) || !*word_given).collect();
-        may_return.retain(|_| random.one_in(2));
+        let Mirrors { away, .. } = &mut self.mirrors;
+        let may_return: Vec<usize> = away.iter().copied().filter(|_| random.one_in(2)).collect();
         if may_return.is_empty() {
             return;
         }
@@ -120,7 +117,7 @@ impl World {
                 let fewest = 2 * self.mirrors.failures_max + 1;
                 let in_view = self.drives.len() - self.mirrors.out.len();
                 assert!(in_view < fewest, "a start with enough of {in_view} drives was refused");
-                self.mirrors.word_given = true;
+                self.mirrors.gone.extend(self.mirrors.away.iter());
                 self.shared.note(|| "the operator says that what is missing is gone".to_owned());
                 self.open_with(SimOptions { without_missing: true, ..self.options })
             }
@@ -128,6 +125,7 @@ impl World {
         };
         if let Ok(node) = &opened {
             self.note_view(node);
+            self.change_victims();
         }
         opened
     }
@@ -142,20 +140,35 @@ impl World {
         self.sim().block_on(SimNode::open(self.sim().clone(), drives, options)).map(Rc::new)
     }
 
-    /// Notes which drives the view of an open node has, and checks that none came back by itself.
+    /// Notes which drives are whole in the view of a node, and checks that none came back that is gone for
+    /// good.
     fn note_view(&mut self, node: &SimNode) {
-        let used: BTreeSet<usize> = node.drive_numbers().into_iter().map(usize::from).collect();
+        let used: BTreeSet<usize> = node.whole_drives().into_iter().map(usize::from).collect();
         let out: BTreeSet<usize> = (0..self.drives.len()).filter(|drive| !used.contains(drive)).collect();
         assert!(
-            self.mirrors.out.is_subset(&out),
-            "{:?} are out of the view, and are used again",
-            self.mirrors.out
+            self.mirrors.gone.is_subset(&out),
+            "{:?} are gone for good, and are used again",
+            self.mirrors.gone
         );
         assert!(out.iter().all(|drive| self.mirrors.may_fail(*drive)), "{out:?} are out");
         if out.len() > self.mirrors.out.len() {
             self.shared.report.borrow_mut().drives_dropped += 1;
         }
         self.mirrors.out = out;
+    }
+
+    /// Lets other drives fail from now on, when all are whole at the begin of a life, unless what failed has
+    /// damage that nobody has found yet.
+    fn change_victims(&mut self) {
+        let random = self.shared.sim.random();
+        let is_sound = self.mirrors.out.is_empty() && self.faults != Faults::Media;
+        if is_sound && random.one_in(2) {
+            let drives = self.drives.len() as u64;
+            let first = random.below(drives);
+            let next = |at: usize| ((first + at as u64) % drives) as usize;
+            self.mirrors.victims = (0..self.mirrors.failures_max).map(next).collect();
+            self.shared.note(|| format!("all drives are whole, and {:?} may fail", self.mirrors.victims));
+        }
     }
 
     /// Leaves out the drives whose superblock can not be read any more: a fault destroyed it.

@@ -248,7 +248,7 @@ impl World {
     }
 
     pub(super) fn heal(&self) {
-        self.follow(FaultPlan::default());
+        self.drives.iter().for_each(|drive| drive.follow(FaultPlan::default()));
         self.drives.iter().for_each(SimDevice::heal);
         self.sim().set_core_stalls(Odds::default());
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::{ARENA_BYTES, CheckError, Medium, Outcome, superblock};
 use crate::device::DeviceError;
 use crate::executor::Simulator;
-use crate::extent::allocator::write_copies;
+use crate::extent::allocator::CopyWriter;
 use crate::format::superblock::SuperblockOnDisk;
 use crate::node::cache::ReadCache;
 use crate::node::layout::Layout;
@@ -69,7 +69,8 @@ pub(super) async fn repair(
         if wanted.differs && (wanted.agreed || lossy) {
             // The copies that were read may be in the device's cache alone.
             medium.device.flush().await?;
-            write_copies(&*medium.device, &pool, &wanted.block, &Cell::new(0)).await?;
+            let (device, written_bytes, kept) = (&*medium.device, &Cell::new(0), &Cell::new(None));
+            CopyWriter { device, pool: &pool, written_bytes, kept }.write_all(&wanted.block).await?;
             done.superblocks += 1;
         }
         blocks.push((medium, wanted.block));

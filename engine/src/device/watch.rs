@@ -20,12 +20,25 @@ use crate::ring::Buffer;
 /// Time between two looks at a drive that has something to do, milliseconds.
 const LOOK_MS: u64 = 1000;
 
+/// The part that a drive has in the view in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It holds what it was given.
+    Whole,
+    /// It gets all that is written, and lacks what was written before it came back.
+    CatchingUp,
+    /// The view is without it, and it is about to come back.
+    Returning,
+    /// The view is without it, and nothing is sent to it any more.
+    Out,
+}
+
 /// What one core knows of a drive.
 pub struct Watch {
     environment: Rc<dyn Environment>,
     on_its_way: RefCell<OnItsWay>,
     answers: Cell<u64>,
-    has_left: Cell<bool>,
+    part: Cell<Part>,
     /// A task looks at the drive, as long as it has something to do.
     looking: Cell<bool>,
     on_silence: OnceCell<Box<dyn Fn()>>,
@@ -39,12 +52,12 @@ struct OnItsWay {
 }
 
 impl Watch {
-    pub fn new(environment: Rc<dyn Environment>) -> Rc<Self> {
+    pub fn new(environment: Rc<dyn Environment>, part: Part) -> Rc<Self> {
         Rc::new(Self {
             environment,
             on_its_way: RefCell::default(),
             answers: Cell::default(),
-            has_left: Cell::default(),
+            part: Cell::new(part),
             looking: Cell::default(),
             on_silence: OnceCell::new(),
         })
@@ -62,14 +75,29 @@ impl Watch {
         on_its_way.places.len() - on_its_way.free.len()
     }
 
+    /// Returns how many operations the drive has answered, as far as somebody has asked for the answers.
+    pub fn answers(&self) -> u64 {
+        self.answers.get()
+    }
+
+    /// Returns the part that the drive has in the view in use.
+    pub fn part(&self) -> Part {
+        self.part.get()
+    }
+
     /// Returns whether the view in use is without the drive.
     pub fn has_left(&self) -> bool {
-        self.has_left.get()
+        matches!(self.part.get(), Part::Returning | Part::Out)
+    }
+
+    /// Notes the part of a drive that the view in use has.
+    pub fn enter(&self, part: Part) {
+        self.part.set(part);
     }
 
     /// Notes that the view in use is without the drive, and ends all that is on its way.
     pub fn leave(&self) {
-        self.has_left.set(true);
+        self.part.set(Part::Out);
         let wakers: Vec<Waker> =
             self.on_its_way.borrow_mut().places.iter_mut().filter_map(Option::take).collect();
         wakers.into_iter().for_each(Waker::wake);
@@ -77,7 +105,7 @@ impl Watch {
 
     /// Counts an operation that is about to be sent, or returns `None` when the drive has left.
     fn begin(self: &Rc<Self>) -> Option<Operation> {
-        if self.has_left.get() {
+        if self.part.get() == Part::Out {
             return None;
         }
         let place = {
@@ -98,7 +126,7 @@ impl Watch {
         let mut seen = self.answers.get();
         loop {
             self.environment.sleep(LOOK_MS).await;
-            if self.has_left.get() || self.queue() == 0 {
+            if self.part.get() == Part::Out || self.queue() == 0 {
                 self.looking.set(false);
                 return;
             }
@@ -120,7 +148,7 @@ impl Operation {
     /// Waits for the answer. Returns `None` when the drive leaves before.
     async fn answer<T>(self, mut running: std::pin::Pin<Box<dyn Future<Output = T>>>) -> Option<T> {
         poll_fn(|context| {
-            if self.watch.has_left.get() {
+            if self.watch.part.get() == Part::Out {
                 return Poll::Ready(None);
             }
             if let Poll::Ready(answer) = running.as_mut().poll(context) {

@@ -22,7 +22,7 @@ use crate::format::superblock::{
     COPIES, COPY_STRIDE, SUPERBLOCK_BYTES, ShardRootOnDisk, SuperblockOnDisk, VIEW_BASES, ViewOnDisk,
 };
 use crate::format::{Le32, Le64};
-use crate::ring::Pool;
+use crate::ring::{Buffer, Pool};
 use crate::sync::locks::KeyLocks;
 use crate::sync::signal::Signal;
 
@@ -90,6 +90,8 @@ pub struct ExtentAllocator {
     view_is_used: Cell<bool>,
     written_bytes: Cell<u64>,
     told_spare: Cell<u32>,
+    /// A buffer that is kept for updates where a drive may hang with all others.
+    kept: Cell<Option<Buffer>>,
 }
 
 struct State {
@@ -119,6 +121,7 @@ impl ExtentAllocator {
     /// Creates the allocator of a drive with this superblock, on which `shards` shards live.
     pub fn new(device: Rc<dyn Device>, pool: Pool, superblock: SuperblockOnDisk, shards: u16) -> Rc<Self> {
         let extents = superblock.extents.get();
+        let kept = (superblock.parity_members > 0).then(|| pool.try_take(SUPERBLOCK_BYTES)).flatten();
         let state = State {
             extents,
             free: (0..extents).collect(),
@@ -138,6 +141,7 @@ impl ExtentAllocator {
             view_is_used: Cell::new(false),
             written_bytes: Cell::new(0),
             told_spare: Cell::new(u32::MAX),
+            kept: Cell::new(kept),
         })
     }
 
@@ -217,6 +221,12 @@ impl ExtentAllocator {
     /// Returns [`ClaimConflict`] when two shards own the same extent, or when [`Self::give_up`] was
     /// called.
     pub async fn claim(&self, extents: Vec<u32>) -> Result<(), ClaimConflict> {
+        self.note_claim(extents);
+        self.until_claimed().await
+    }
+
+    /// Makes the claim of a shard, and does not wait for others.
+    pub fn note_claim(&self, extents: Vec<u32>) {
         {
             let mut state = self.state.borrow_mut();
             for extent in extents {
@@ -227,7 +237,6 @@ impl ExtentAllocator {
             state.unclaimed -= 1;
         }
         self.claimed.raise();
-        self.until_claimed().await
     }
 
     /// Makes all claims fail. It is called when a core or shard with a part in this drive could not
@@ -340,6 +349,10 @@ impl ExtentAllocator {
     /// Returns [`DeviceError`] when the device failed.
     pub async fn enter_view(&self, view: ViewOnDisk, bases: [Le64; VIEW_BASES]) -> Result<(), DeviceError> {
         self.update(move |superblock| {
+            // A change that was given up for a later one may come behind it.
+            if superblock.view.number() > view.number() {
+                return;
+            }
             self.view_is_used.set(false);
             superblock.promised_epoch = Le32::new(superblock.promised_epoch.get().max(view.epoch.get()));
             (superblock.view, superblock.bases) = (view, bases);
@@ -347,9 +360,42 @@ impl ExtentAllocator {
         .await
     }
 
-    /// Notes that every drive of the view has it. The next update says so.
-    pub fn use_view(&self) {
-        self.view_is_used.set(true);
+    /// Writes the view by which the drive comes back, as its first update in this life: one that was out of
+    /// the view promised nothing when the node started. It makes the allocator's own claim.
+    ///
+    /// # Errors
+    /// Returns [`DeviceError`] when the device failed.
+    pub async fn come_back(
+        &self,
+        view: Box<ViewOnDisk>,
+        bases: [Le64; VIEW_BASES],
+    ) -> Result<(), DeviceError> {
+        self.settle().await?;
+        self.enter_view(*view, bases).await?;
+        self.state.borrow_mut().unclaimed -= 1;
+        self.claimed.raise();
+        Ok(())
+    }
+
+    /// Returns whether a shard's claims contradict each other, as those on a damaged drive may.
+    pub fn has_conflict(&self) -> bool {
+        self.state.borrow().conflict.is_some()
+    }
+
+    /// Notes that every drive of the view with this number has it, if that is the drive's own still. The next
+    /// update says so.
+    pub fn use_view(&self, number: (u32, u32)) {
+        if self.state.borrow().superblock.view.number() == number {
+            self.view_is_used.set(true);
+        }
+    }
+
+    /// Writes down that the view is in use, so that a start needs no more than that view.
+    ///
+    /// # Errors
+    /// Returns [`DeviceError`] when the device failed.
+    pub async fn note_use(&self) -> Result<(), DeviceError> {
+        self.update(|_| ()).await
     }
 
     /// Returns the bytes of superblocks written so far.
@@ -392,9 +438,14 @@ impl ExtentAllocator {
             return Ok(());
         }
         for copy in differing {
-            write_copy(&*self.device, &self.pool, copy, &chosen, &self.written_bytes).await?;
+            self.writer().write(copy, &chosen).await?;
         }
         self.device.flush().await
+    }
+
+    fn writer(&self) -> CopyWriter<'_> {
+        let Self { device, pool, written_bytes, kept, .. } = self;
+        CopyWriter { device: &**device, pool, written_bytes, kept }
     }
 
     async fn write_changed(&self, change: impl FnOnce(&mut SuperblockOnDisk)) -> Result<(), DeviceError> {
@@ -406,45 +457,56 @@ impl ExtentAllocator {
         next.parent_crc = next.crc;
         next.sequence = Le64::new(next.sequence.get() + 1);
         next.seal();
-        write_copies(&*self.device, &self.pool, &next, &self.written_bytes).await?;
+        self.writer().write_all(&next).await?;
         self.state.borrow_mut().superblock = *next;
         Ok(())
     }
 }
 
-/// Writes all copies of a superblock, in the order of every update: 1. the first half of the
-/// copies; 2. a flush, so that two whole copies of old or new are always there; 3. the second half;
-/// 4. a flush, before anybody relies on it.
-///
-/// # Errors
-/// Returns what the device answered. The copies may be old or new then.
-pub(crate) async fn write_copies(
-    device: &dyn Device,
-    pool: &Pool,
-    block: &SuperblockOnDisk,
-    written_bytes: &Cell<u64>,
-) -> Result<(), DeviceError> {
-    for half in [0..COPIES / 2, COPIES / 2..COPIES] {
-        for copy in half {
-            write_copy(device, pool, copy as u64, block, written_bytes).await?;
-        }
-        device.flush().await?;
-    }
-    Ok(())
+/// What writes the copies of a superblock.
+pub(crate) struct CopyWriter<'a> {
+    pub device: &'a dyn Device,
+    pub pool: &'a Pool,
+    pub written_bytes: &'a Cell<u64>,
+    /// A buffer that is kept for this, if there is one.
+    pub kept: &'a Cell<Option<Buffer>>,
 }
 
-async fn write_copy(
-    device: &dyn Device,
-    pool: &Pool,
-    copy: u64,
-    block: &SuperblockOnDisk,
-    written_bytes: &Cell<u64>,
-) -> Result<(), DeviceError> {
-    let mut buffer = pool.take_for_log(SUPERBLOCK_BYTES).await;
-    buffer[..SUPERBLOCK_BYTES].copy_from_slice(block.as_bytes());
-    device.write(copy * COPY_STRIDE, SUPERBLOCK_BYTES, buffer, Durability::Deferred).await.0?;
-    written_bytes.set(written_bytes.get() + SUPERBLOCK_BYTES as u64);
-    Ok(())
+impl CopyWriter<'_> {
+    /// Writes all copies of a superblock, in the order of every update: 1. the first half of the
+    /// copies; 2. a flush, so that two whole copies of old or new are always there; 3. the second half;
+    /// 4. a flush, before anybody relies on it.
+    ///
+    /// # Errors
+    /// Returns what the device answered. The copies may be old or new then.
+    pub async fn write_all(&self, block: &SuperblockOnDisk) -> Result<(), DeviceError> {
+        for half in [0..COPIES / 2, COPIES / 2..COPIES] {
+            for copy in half {
+                self.write(copy as u64, block).await?;
+            }
+            self.device.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, copy: u64, block: &SuperblockOnDisk) -> Result<(), DeviceError> {
+        let kept = self.kept.take();
+        let is_kept = kept.is_some();
+        let mut buffer = match kept {
+            Some(buffer) => buffer,
+            None => self.pool.take_for_log(SUPERBLOCK_BYTES).await,
+        };
+        buffer[..SUPERBLOCK_BYTES].copy_from_slice(block.as_bytes());
+        let offset = copy * COPY_STRIDE;
+        let (written, buffer) =
+            self.device.write(offset, SUPERBLOCK_BYTES, buffer, Durability::Deferred).await;
+        if is_kept && buffer.capacity() >= SUPERBLOCK_BYTES {
+            self.kept.set(Some(buffer));
+        }
+        written?;
+        self.written_bytes.set(self.written_bytes.get() + SUPERBLOCK_BYTES as u64);
+        Ok(())
+    }
 }
 
 fn slot_of(superblock: &mut SuperblockOnDisk, shard: u16) -> &mut ShardRootOnDisk {

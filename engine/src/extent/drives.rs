@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use super::geometry::{Geometry, SetPlace};
 use super::members::Members;
 use crate::device::flush::FlushGroup;
-use crate::device::watch::Watch;
+use crate::device::watch::{Part, Watch};
 use crate::device::{Device, DeviceError, Durability, IoFuture};
 use crate::env::LocalFuture;
 use crate::format::FormatDamage;
@@ -38,6 +38,11 @@ impl Reached {
     /// Returns whether the view in use is without the drive, which was there when the node started.
     pub fn has_left(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.has_left())
+    }
+
+    /// Returns whether the drive is in the view in use, and holds what it was given.
+    pub fn is_whole(&self) -> bool {
+        self.watch.as_ref().is_none_or(|watch| watch.part() == Part::Whole)
     }
 
     /// Returns the number of operations of this core that are on their way, as far as somebody counts them.
@@ -141,6 +146,11 @@ impl Drives {
         Self(Rc::new(drives))
     }
 
+    /// Returns the first `count` drives, at the same places.
+    pub fn first(&self, count: usize) -> Self {
+        Self::new(self.0[..count].to_vec())
+    }
+
     /// Returns the number of drives.
     pub fn count(&self) -> usize {
         self.0.len()
@@ -201,10 +211,11 @@ impl Drives {
         copies.find(|copy| copy.at == at).unwrap_or(first)
     }
 
-    /// Returns the drive with the shortest queue that has a copy of a set, beside those that are `bad`.
+    /// Returns the drive with the shortest queue that has a copy of a set, beside those that are `bad`. One
+    /// that is brought up to date is the last choice.
     pub fn pick(&self, place: SetPlace, bad: &[usize]) -> Option<usize> {
         let copies = self.copies(place).filter(|copy| !bad.contains(&copy.at));
-        copies.min_by_key(|copy| copy.drive.queue()).map(|copy| copy.at)
+        copies.min_by_key(|copy| (!copy.drive.is_whole(), copy.drive.queue())).map(|copy| copy.at)
     }
 
     /// Returns the place of a set that a drive says there is, and its kind. A set of a shard whose sets

@@ -62,6 +62,11 @@ impl Members {
         self.iter().map(to_disk).collect()
     }
 
+    /// Returns these members and one more, or `None` when there are too many, or one is on its drive.
+    pub fn with(&self, member: Member) -> Option<Self> {
+        Self::new(self.iter().copied().chain([member]))
+    }
+
     pub fn first(&self) -> Member {
         self.list[0]
     }

@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 
 use super::geometry::SetPlace;
-use super::members::Members;
+use super::members::{Member, Members};
 use crate::format::record::{RunV1, SegmentV1};
 use crate::format::set::SETS_MAX;
 pub use crate::format::set::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES};
@@ -162,6 +162,14 @@ impl SetTable {
     /// Returns whether a record has named the set, or is about to.
     pub fn is_named(&self, set: u32) -> bool {
         self.entries.get(set as usize).is_some_and(|entry| entry.is_some_and(|entry| entry.named))
+    }
+
+    /// Adds a member to a set, if it is still there. Returns its new place, its kind, and whether a record has
+    /// named it.
+    pub fn add_member(&mut self, old: SetPlace, member: Member) -> Option<(SetPlace, u8, bool)> {
+        let entry = self.entries.get_mut(old.set as usize)?.as_mut().filter(|entry| entry.place == old)?;
+        entry.place.members = old.members.with(member)?;
+        Some((entry.place, entry.kind, entry.named))
     }
 
     /// Takes back that the set with this number and birth is named, because the record that says

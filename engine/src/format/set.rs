@@ -3,13 +3,12 @@
 //!
 //! Invariants:
 //! - A set is extents of equal size on distinct drives; each byte of it lies at the same offset of
-//!   each. In this version of the program every set has one member, on the shard's home drive.
+//!   each. With one home a set has one member; with several, a copy on each.
 //! - A shard numbers its sets from 0. A number may be used again, with another birth. A birth is
 //!   used once in the shard; what was written to a set proves with it to which use of the number it
 //!   belongs ([`super::mark`]).
 //! - A record that names a set comes behind the record that says which set it is, or behind a
-//!   checkpoint that says so. (A set changes its members by a record of its own one day; no kind of
-//!   record is defined for that yet.)
+//!   checkpoint that says so. Another such record of the same set, with the same birth, says more members.
 
 use rkyv::{Archive, Deserialize, Serialize};
 

@@ -74,7 +74,7 @@ pub const FIRST_BIRTH: u64 = 1;
 pub struct ViewDriveOnDisk {
     /// Number of the drive, which is never given to another one.
     pub number: Le16,
-    /// [`DRIVE_NONE`], [`DRIVE_IN`] or [`DRIVE_OUT`].
+    /// [`DRIVE_NONE`], [`DRIVE_IN`], [`DRIVE_OUT`] or [`DRIVE_GONE`].
     pub state: Le16,
     pub reserved: [u8; 4],
     pub uuid: [u8; 16],
@@ -86,6 +86,8 @@ pub const DRIVE_NONE: u16 = 0;
 pub const DRIVE_IN: u16 = 1;
 /// The drive was dropped. What it holds may be old.
 pub const DRIVE_OUT: u16 = 2;
+/// The drive is gone for good, as the operator has said. It never takes part again.
+pub const DRIVE_GONE: u16 = 3;
 
 /// The numbers of a shard's home drives, which hold its log, checkpoints and roots. [`NO_HOME`] in
 /// the slots that are not used.
@@ -208,6 +210,11 @@ impl ViewOnDisk {
         self.slots_with(|drive| drive.state.get() != DRIVE_NONE)
     }
 
+    /// Returns the drives that are gone for good, by their slots.
+    pub fn gone(&self) -> DriveSet {
+        self.slots_with(|drive| drive.state.get() == DRIVE_GONE)
+    }
+
     /// Returns the slots of the homes of `shard`.
     pub fn homes(&self, shard: u16) -> DriveSet {
         let homes = self.homes.get(usize::from(shard)).map_or(&[][..], |homes| &homes.drives);
@@ -236,7 +243,7 @@ impl ViewOnDisk {
             .collect();
         let distinct =
             (1..named.len()).all(|at| !named[..at].contains(&named[at])) && !named.contains(&NO_HOME);
-        let known = self.drives.iter().all(|drive| drive.state.get() <= DRIVE_OUT);
+        let known = self.drives.iter().all(|drive| drive.state.get() <= DRIVE_GONE);
         let is_in = |home: u16| self.drives_in().any(|drive| drive.number.get() == home);
         let homes = self.homes.iter().enumerate().all(|(shard, homes)| {
             let used = homes.drives.iter().take_while(|home| home.get() != NO_HOME).count();
@@ -466,7 +473,7 @@ pub(crate) mod tests {
             (|block| block.bases[0] = Le64::new(1), "bases"),
             (|block| block.view.drives[0].state = Le16::new(DRIVE_OUT), "view"),
             (|block| block.view.drives[1] = block.view.drives[0], "view"),
-            (|block| block.view.drives[1].state = Le16::new(3), "view"),
+            (|block| block.view.drives[1].state = Le16::new(4), "view"),
             (|block| block.view.homes[3].drives[0] = Le16::new(NO_HOME), "view"),
             (|block| block.view.homes[4].drives[0] = Le16::new(0), "view"),
             (|block| block.view.homes[0].drives[1] = Le16::new(0), "view"),

@@ -65,6 +65,8 @@ pub enum Bug {
     UseViewEarly,
     /// A drive that failed is left out, and no view says so.
     DropWithoutView,
+    /// A drive that came back is a home again at once.
+    BelieveReturned,
     /// A damaged copy is written anew some time after the reader let its place go.
     MendLate,
 }
@@ -94,7 +96,7 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 11] = [
+    pub const AIMED: [Self; 12] = [
         Self::IgnoreMark,
         Self::ContinueTornLog,
         Self::ReuseNumberEarly,
@@ -105,6 +107,7 @@ impl Bug {
         Self::StartWithoutPromise,
         Self::UseViewEarly,
         Self::DropWithoutView,
+        Self::BelieveReturned,
         Self::MendLate,
     ];
 
@@ -138,6 +141,7 @@ impl Bug {
             Self::StartWithoutPromise => "start-without-promise",
             Self::UseViewEarly => "use-view-early",
             Self::DropWithoutView => "drop-without-view",
+            Self::BelieveReturned => "believe-returned",
             Self::MendLate => "mend-late",
         }
     }

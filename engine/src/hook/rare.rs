@@ -76,10 +76,12 @@ pub enum Rare {
     DriveDropped,
     /// A drive was dropped because it did not answer.
     DriveSilent,
+    /// A drive that was out of the view was brought up to date, and is a home again.
+    DriveBack,
 }
 
 impl Rare {
-    pub const COUNT: usize = 33;
+    pub const COUNT: usize = 34;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
@@ -114,6 +116,7 @@ impl Rare {
         Self::CopyMended,
         Self::DriveDropped,
         Self::DriveSilent,
+        Self::DriveBack,
     ];
 
     /// Returns the name that reports use.
@@ -152,6 +155,7 @@ impl Rare {
             Self::CopyMended => "copy-mended",
             Self::DriveDropped => "drive-dropped",
             Self::DriveSilent => "drive-silent",
+            Self::DriveBack => "drive-back",
         }
     }
 }

@@ -167,6 +167,12 @@ pub struct Log<C> {
     position: Cell<LogPosition>,
     failed: Cell<bool>,
     stopped: Cell<bool>,
+    /// The log continues in another set before the next record.
+    wants_roll: Cell<bool>,
+    /// Nothing is written until it is let go on.
+    paused: Cell<bool>,
+    /// The task writes a batch.
+    busy: Cell<bool>,
     /// Sets that were taken before they were needed. After a crash their extents are free again.
     spares: RefCell<VecDeque<TakenSet>>,
     counters: Cell<LogCounters>,
@@ -196,6 +202,9 @@ impl<C> Log<C> {
             position: Cell::new(position),
             failed: Cell::new(false),
             stopped: Cell::new(false),
+            wants_roll: Cell::new(false),
+            paused: Cell::new(false),
+            busy: Cell::new(false),
             spares: RefCell::default(),
             counters: Cell::default(),
             since_checkpoint: Cell::new(0),
@@ -309,6 +318,29 @@ impl<C> Log<C> {
         let commits = self.take_all();
         self.progress.raise();
         commits
+    }
+
+    /// Makes the log continue in another set before the next record.
+    pub fn roll_next(&self) {
+        self.wants_roll.set(true);
+    }
+
+    /// Returns once no batch is being written. None is until [`Self::go_on`].
+    pub async fn pause(&self) {
+        self.paused.set(true);
+        loop {
+            let mark = self.progress.mark();
+            if !self.busy.get() {
+                return;
+            }
+            self.progress.after(mark).await;
+        }
+    }
+
+    /// Ends a pause.
+    pub fn go_on(&self) {
+        self.paused.set(false);
+        self.work.raise();
     }
 
     /// Makes the writer's task end once nothing waits any more.
@@ -540,14 +572,20 @@ pub async fn run<O: LogOwner>(owner: Rc<O>) {
     let log = owner.log();
     loop {
         let mark = log.work.mark();
-        if log.is_idle() {
-            if log.stopped.get() {
+        if log.is_idle() || log.paused.get() {
+            if log.stopped.get() && log.is_idle() {
                 return;
             }
             log.work.after(mark).await;
             continue;
         }
-        if let Err(error) = write_next(&owner).await {
+        log.busy.set(true);
+        let written = write_next(&owner).await;
+        log.busy.set(false);
+        if log.paused.get() {
+            log.progress.raise();
+        }
+        if let Err(error) = written {
             let shard = log.parts.shard;
             tracing::error!(shard, %error, "a write to the log failed; no more writes until restart");
             owner.failed(&error);
@@ -559,6 +597,9 @@ async fn write_next<O: LogOwner>(owner: &Rc<O>) -> std::result::Result<(), Devic
     let log = owner.log();
     if !log.begun.get() && log.has_records() {
         return begin(owner).await;
+    }
+    if log.begun.get() && log.has_records() && log.wants_roll.replace(false) {
+        return roll(owner).await;
     }
     let position = log.position.get();
     let room = log.parts.geometry.extent_bytes as usize - BLOCK_BYTES - position.offset as usize;

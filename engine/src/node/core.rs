@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::barrier::Phase;
+use super::catch_up;
 use super::error::OpenError;
 use super::layout::SYSTEM_SHARD;
 use super::open_shard::{begin_writing, open_shard};
@@ -17,6 +18,7 @@ use super::state::CoreState;
 use super::write::{ObjectWriter, Target, write_table};
 use crate::device::file::OpenDrive;
 use crate::error::{EngineError, Result};
+use crate::extent::allocator::ExtentAllocator;
 use crate::format::parts::PARTS_IN_RECORD_MAX;
 use crate::hook::Bug;
 use crate::index::{ListMerge, ListRequest, Listable};
@@ -103,6 +105,9 @@ impl Core {
         // The owner of a key also checks its bucket, so a core that is ahead must not get the
         // answer that the bucket does not exist.
         let ready = self.pass(Phase::Ready, counted.is_ok()).await;
+        if ready && self.state.index == 0 {
+            catch_up::start(&self.state);
+        }
         if ready { Ok(()) } else { Err(OpenError::Elsewhere) }
     }
 
@@ -111,7 +116,7 @@ impl Core {
     async fn enter_view(&self) -> std::result::Result<(), OpenError> {
         let start = &self.state.layout.start;
         let mut entered = Ok(());
-        for (drive, allocator) in self.state.own_allocators() {
+        for (drive, allocator) in self.allocators_in_view() {
             let written = allocator.enter_view(start.view, start.bases).await;
             entered = entered.and(written.map_err(|error| OpenError::Device { drive, error }));
         }
@@ -120,10 +125,16 @@ impl Core {
         if !all {
             return Err(OpenError::Elsewhere);
         }
-        self.state.own_allocators().iter().for_each(|(_, allocator)| allocator.use_view());
+        self.allocators_in_view().iter().for_each(|(_, allocator)| allocator.use_view(start.view.number()));
         // Every core says so, since none knows whether core 0 has come as far.
         self.state.call(0, |core| async move { core.views.begin() }).await;
         Ok(())
+    }
+
+    /// Returns the allocators on this core of the drives that are in the view that was found.
+    fn allocators_in_view(&self) -> Vec<(u16, Rc<ExtentAllocator>)> {
+        let all = self.state.own_allocators().into_iter();
+        all.filter(|(drive, _)| !self.state.layout.was_out(*drive)).collect()
     }
 
     async fn open_shards(&self) -> std::result::Result<(), OpenError> {
@@ -151,7 +162,7 @@ impl Core {
     /// Begins the life on this core's drives.
     async fn begin_epoch(&self) -> std::result::Result<(), OpenError> {
         let state = &self.state;
-        for (drive, allocator) in state.own_allocators() {
+        for (drive, allocator) in self.allocators_in_view() {
             let without_promise = state.layout.geometry_of(drive).planted.is(Bug::StartWithoutPromise);
             let begun = match state.layout.is_redundant() {
                 true if without_promise => allocator.promise(state.layout.epoch - 1).await,
@@ -700,6 +711,7 @@ impl Core {
         self.admit(bucket, key)?;
         check_attributes(&meta.attributes)?;
         let shard = self.state.layout.shard_of_key(bucket, key);
+        let _counted = self.state.bodies.begin();
         let table = if parts.len() > PARTS_IN_RECORD_MAX {
             let parts = parts.clone();
             let known = ShardRequest::PartsOf { bucket, key: key.to_vec(), upload, parts };

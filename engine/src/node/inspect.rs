@@ -9,7 +9,7 @@ use crate::format::checkpoint::{
     CheckpointChunkOnDisk, CheckpointRootV1, ChunkListV1, ChunkPlaceV1, KIND_LEAVES, KIND_SETS, decode_sets,
 };
 use crate::format::superblock::{
-    DRIVE_IN, DRIVE_OUT, ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk, SuperblockOnDisk,
+    DRIVE_GONE, DRIVE_IN, DRIVE_OUT, ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk, SuperblockOnDisk,
 };
 use crate::format::{BLOCK_BYTES, FormatDamage};
 use crate::index::OrderedIndex;
@@ -57,13 +57,14 @@ fn superblock_lines(block: &SuperblockOnDisk) -> Vec<(String, String)> {
         let drives = view.drives.iter().filter(|drive| drive.state.get() == state);
         drives.map(|drive| drive.number.to_string()).collect::<Vec<_>>().join(" ")
     };
-    let lines: [(&str, String); 18] = [
+    let lines: [(&str, String); 19] = [
         ("format_version", block.format_version.to_string()),
         ("sequence", block.sequence.to_string()),
         ("promised_epoch", block.promised_epoch.to_string()),
         ("view", format!("{}.{}", view.epoch, view.counter)),
         ("drives_in", numbers(DRIVE_IN)),
         ("drives_out", numbers(DRIVE_OUT)),
+        ("drives_gone", numbers(DRIVE_GONE)),
         ("node_uuid", uuid_text(&block.node_uuid)),
         ("set_uuid", uuid_text(&block.set_uuid)),
         ("drive_uuid", uuid_text(&block.drive_uuid)),

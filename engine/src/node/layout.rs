@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::opening::Opening;
 use crate::device::latch::Latch;
 use crate::extent::Geometry;
-use crate::format::superblock::{DRIVE_IN, DRIVE_OUT, NO_HOME, SuperblockOnDisk, VIEW_BASES, ViewOnDisk};
+use crate::format::superblock::{
+    DRIVE_GONE, DRIVE_IN, DRIVE_OUT, NO_HOME, SuperblockOnDisk, VIEW_BASES, ViewDriveOnDisk, ViewOnDisk,
+};
 use crate::format::{Le16, Le32, Le64};
 use crate::hook::Planted;
 use crate::shard::{CheckpointCut, HomeRoot, Settings};
@@ -28,10 +30,15 @@ pub struct Layout {
     pub index_bytes_max: usize,
     /// The latch for flushes of all cores, by drive.
     latches: Vec<Arc<Latch>>,
-    /// The homes of each shard that are present, by shard: their places in `superblocks`.
+    /// The homes of each shard that are present, by shard: their places in `superblocks`. Behind those that
+    /// it has in the view that was found come those that may be its homes again.
     homes: Vec<Vec<u16>>,
+    /// How many of the homes of each shard are in the view that was found.
+    in_view: Vec<usize>,
+    /// The drives that are out of that view, by place.
+    out: Vec<bool>,
     /// What this start makes of the view that it found.
-    pub(super) start: Box<StartView>,
+    pub(crate) start: Box<StartView>,
     /// Geometry and shard settings, by drive.
     geometries: Vec<(Geometry, Settings)>,
     /// How far the opening of the shards is.
@@ -48,7 +55,23 @@ impl Layout {
         usize::from(shard) % self.cores
     }
 
-    /// Returns the places among the node's drives of a shard's homes that are present.
+    /// Returns whether a drive was out of the view when the node started.
+    pub fn was_out(&self, drive: u16) -> bool {
+        self.out[usize::from(drive)]
+    }
+
+    /// Returns the homes of a shard that it has in the view that was found.
+    pub fn homes_in_view(&self, shard: u16) -> &[u16] {
+        &self.homes_of(shard)[..self.in_view[usize::from(shard)]]
+    }
+
+    /// Returns whether a drive is to be a home of a shard again, once it is up to date.
+    pub fn returns_to(&self, drive: u16, shard: u16) -> bool {
+        self.homes_of(shard).contains(&drive) && !self.homes_in_view(shard).contains(&drive)
+    }
+
+    /// Returns the places among the node's drives of a shard's homes that are present, those behind that are
+    /// brought up to date first.
     pub fn homes_of(&self, shard: u16) -> &[u16] {
         &self.homes[usize::from(shard)]
     }
@@ -64,7 +87,7 @@ impl Layout {
             let root = self.superblocks[usize::from(*drive)].root_of(shard)?;
             Some(HomeRoot { home, root })
         };
-        self.homes_of(shard).iter().enumerate().filter_map(root_of).collect()
+        self.homes_in_view(shard).iter().enumerate().filter_map(root_of).collect()
     }
 
     /// Returns whether sets have copies on several drives.
@@ -98,14 +121,17 @@ impl Layout {
         (((hash & 0xffff_ffff) * u64::from(self.shards)) >> 32) as u16
     }
 
-    /// Makes the layout of a node with these drives, which must all be in the newest of their views.
+    /// Makes the layout of a node with these drives. Those that are not in the newest of their views are
+    /// brought up to date.
     ///
     /// # Panics
     /// Panics when no home of a shard is among the drives.
     pub fn new(cores: usize, superblocks: Vec<SuperblockOnDisk>, epoch: u32, index_bytes_max: usize) -> Self {
         let shards = superblocks[0].shards.get();
         let latches = superblocks.iter().map(|_| Arc::new(Latch::new(cores))).collect();
-        let homes = homes_of(&superblocks);
+        let (mut homes, out) = homes_of(&superblocks);
+        let in_view = homes.iter().map(Vec::len).collect();
+        add_returning(&mut homes, &superblocks);
         let (geometries, opening) = (Vec::new(), Arc::new(Opening::new(shards)));
         let start = Box::new(StartView::of(&superblocks, epoch));
         let mut layout = Self {
@@ -116,6 +142,8 @@ impl Layout {
             index_bytes_max,
             latches,
             homes,
+            in_view,
+            out,
             start,
             geometries,
             opening,
@@ -216,7 +244,7 @@ impl Layout {
 }
 
 /// The view that a start writes, and what it was counted from.
-pub(super) struct StartView {
+pub(crate) struct StartView {
     pub view: ViewOnDisk,
     pub bases: [Le64; VIEW_BASES],
 }
@@ -237,6 +265,14 @@ impl StartView {
             }
         }
         Self { view, bases }
+    }
+
+    /// Notes that drives are gone for good, as the operator has said.
+    pub fn leave_for_good(&mut self, gone: &[[u8; 16]]) {
+        let named =
+            |drive: &&mut ViewDriveOnDisk| drive.state.get() == DRIVE_OUT && gone.contains(&drive.uuid);
+        let drives = self.view.drives.iter_mut().filter(named);
+        drives.for_each(|drive| drive.state = Le16::new(DRIVE_GONE));
     }
 }
 
@@ -267,8 +303,8 @@ pub(super) fn newest_view<'a>(
 }
 
 /// Returns the homes of each shard as places in `superblocks`, as the newest view of them says, without
-/// those that are not among them.
-fn homes_of(superblocks: &[SuperblockOnDisk]) -> Vec<Vec<u16>> {
+/// those that are not among them, and which of these drives are out of that view.
+fn homes_of(superblocks: &[SuperblockOnDisk]) -> (Vec<Vec<u16>>, Vec<bool>) {
     let (newest, _) = newest_view(superblocks.iter());
     let places_of = |shard: u16| {
         let homes = newest.home_numbers(shard);
@@ -277,7 +313,21 @@ fn homes_of(superblocks: &[SuperblockOnDisk]) -> Vec<Vec<u16>> {
         assert!(!places.is_empty(), "no home of shard {shard} is among the drives");
         places
     };
-    (0..superblocks[0].shards.get()).map(places_of).collect()
+    let is_in = |block: &SuperblockOnDisk| newest.drives_in().any(|drive| drive.number == block.drive_number);
+    let out = superblocks.iter().map(|block| !is_in(block)).collect();
+    ((0..superblocks[0].shards.get()).map(places_of).collect(), out)
+}
+
+/// Adds the drives that once were homes of a shard, and are not now, to the homes of shards that lack some.
+fn add_returning(homes: &mut [Vec<u16>], superblocks: &[SuperblockOnDisk]) {
+    let wanted = usize::from(superblocks[0].parity_members) + 1;
+    for (shard, homes) in (0..).zip(homes) {
+        for (place, block) in (0..).zip(superblocks) {
+            if homes.len() < wanted && !homes.contains(&place) && block.root_of(shard).is_some() {
+                homes.push(place);
+            }
+        }
+    }
 }
 
 /// Returns, for a drive with `drive_shards` shards, how many bytes of a shard's log may be dead

@@ -56,8 +56,10 @@ pub struct NodeMetrics {
     pub refused_reads: u64,
     /// Copies that were found damaged and written anew from another one.
     pub mended_copies: u64,
-    /// Drives of the view that the node uses, and drives that were ever in the set and are out of the view.
+    /// Drives of the view that hold all that they were given, those of the view that are brought up to date,
+    /// and drives that were ever in the set and are out of the view.
     pub drives_in: u64,
+    pub drives_catching_up: u64,
     pub drives_out: u64,
     /// Shards with fewer homes than the format wants, whose new data have fewer copies.
     pub degraded_shards: u64,
@@ -90,10 +92,12 @@ impl Core {
         }
         sum.shards.sort_by_key(|shard| shard.shard);
         let (state, layout) = (self.state(), &self.state().layout);
-        sum.drives_in = (0..layout.drives()).filter(|drive| !state.has_left(*drive)).count() as u64;
-        sum.drives_out = u64::from(layout.start.view.known().len()) - sum.drives_in;
+        let in_view = (0..layout.drives()).filter(|drive| !state.has_left(*drive)).count() as u64;
+        sum.drives_in = (0..layout.drives()).filter(|drive| state.is_whole(*drive)).count() as u64;
+        sum.drives_catching_up = in_view - sum.drives_in;
+        sum.drives_out = u64::from(layout.start.view.known().len()) - in_view;
         let wanted = usize::from(layout.superblocks[0].parity_members) + 1;
-        let homes_of = |shard: u16| layout.homes_of(shard).iter().filter(|home| !state.has_left(**home));
+        let homes_of = |shard: u16| layout.homes_of(shard).iter().filter(|home| state.is_whole(**home));
         let lacks = |shard: &u16| homes_of(*shard).count() < wanted;
         sum.degraded_shards = (0..layout.shards).filter(lacks).count() as u64;
         Ok(sum)

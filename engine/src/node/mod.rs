@@ -5,9 +5,11 @@
 //! to it as messages.
 
 mod barrier;
+mod bodies;
 mod bucket_map;
 mod buckets;
 pub(crate) mod cache;
+mod catch_up;
 mod clock;
 mod core;
 mod error;
@@ -37,6 +39,7 @@ pub mod sizing;
 pub(crate) mod state;
 mod surroundings;
 mod view_change;
+mod views;
 mod write;
 
 pub use self::core::Core;

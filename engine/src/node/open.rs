@@ -19,15 +19,17 @@ use super::ledger::Ledgers;
 use super::message::Message;
 use super::opening::Opening;
 use super::state::{CoreState, Drive};
-use super::view_change::{LossesOfCore, Views};
+use super::view_change::LossesOfCore;
+use super::views::Views;
 use crate::device::Device;
 use crate::device::file::OpenDrive;
 use crate::device::latch::LatchedDevice;
 use crate::device::uring::UringDevice;
+use crate::device::watch::Part;
 use crate::env::Environment;
 use crate::extent::allocator::ExtentAllocator;
 use crate::extent::{Drives, Reached, SetWriter};
-use crate::format::superblock::{SuperblockOnDisk, ViewDriveOnDisk};
+use crate::format::superblock::{DRIVE_OUT, SuperblockOnDisk, ViewDriveOnDisk};
 use crate::ring::driver::Driver;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Pool, Ring, RingError};
@@ -107,14 +109,19 @@ impl NodePlan {
             let path = members[*at].0.display();
             tracing::warn!(%path, "this drive is out of the view of its set: what it holds is old, and is not used");
         }
+        for at in &chosen.returning {
+            let path = members[*at].0.display();
+            tracing::info!(%path, "this drive is out of the view of its set; it is brought up to date and comes back");
+        }
         for number in &chosen.absent {
             tracing::warn!(drive = number, "a drive of the set is absent; going on without it");
         }
         let epoch = next_epoch(drives.iter().map(|(_, superblock)| superblock));
-        let mut drives = only(drives, &chosen.kept);
+        let mut drives = only(drives, &[chosen.kept, chosen.returning].concat());
         drives.sort_by_key(|(_, superblock)| superblock.drive_number.get());
         let (drives, superblocks): (Vec<_>, Vec<_>) = drives.into_iter().unzip();
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
+        layout.start.leave_for_good(&options.without_drives);
         layout.limit_clock_step(options.clock_step_max_ms);
         adjust(&mut layout);
         let layout = Arc::new(layout);
@@ -147,7 +154,10 @@ pub(crate) fn next_epoch<'a>(drives: impl Iterator<Item = &'a SuperblockOnDisk>)
 pub(crate) struct Chosen {
     /// Those that it goes on with, by their places in the list.
     pub kept: Vec<usize>,
-    /// Those that are out of the view: what they hold is old.
+    /// Those that are out of the view, and come back once they are brought up to date: what they hold is
+    /// old.
+    pub returning: Vec<usize>,
+    /// Those that are out of the view for good.
     pub stale: Vec<usize>,
     /// The numbers of the drives of the view that are absent.
     pub absent: Vec<u16>,
@@ -198,10 +208,20 @@ pub(crate) fn choose_drives(
         }
     }
     let knows = |other: &SuperblockOnDisk, uuid| other.view.drives_in().any(|drive| drive.uuid == uuid);
+    // Its lives were also those of a drive that goes on now.
+    let is_of_this_history =
+        |other: &SuperblockOnDisk| kept.iter().any(|at| knows(other, drives[*at].1.drive_uuid));
+    let may_return = |at: &usize| {
+        let (_, other) = drives[*at];
+        let is_out = |drive: &ViewDriveOnDisk| {
+            (drive.state.get(), drive.number, drive.uuid) == (DRIVE_OUT, other.drive_number, other.drive_uuid)
+        };
+        view.drives.iter().any(is_out) && is_of_this_history(other)
+    };
     for (path, other) in stale.iter().map(|at| drives[*at]) {
-        // A view that was used and is without a drive that now goes on: both went on without the other.
+        // A view that was used and is without all drives that go on now: both went on without the other.
         let was_used = other.bases().next().is_none();
-        if was_used && kept.iter().any(|at| !knows(other, drives[*at].1.drive_uuid)) {
+        if was_used && !is_of_this_history(other) {
             return Err(OpenError::TwoHistories { path: path.to_path_buf() });
         }
     }
@@ -213,7 +233,7 @@ pub(crate) fn choose_drives(
         return Err(OpenError::Unknown { uuid: uuid_text(uuid) });
     }
     let present = slots(&|drive| seen.contains(&drive.number.get()));
-    let gone = slots(&|drive| gone.contains(&drive.uuid));
+    let gone = view.gone() | slots(&|drive| gone.contains(&drive.uuid));
     let members = view.members();
     let mut homes = (0..block.shards.get()).map(|shard| view.homes(shard));
     let have_homes = homes.all(|homes| Rules::has_home(homes, present));
@@ -221,7 +241,8 @@ pub(crate) fn choose_drives(
     let drive_at = |slot: u16| &view.drives[usize::from(slot)];
     let missing = (members - present).iter().map(|slot| drive_at(slot).number.get()).collect();
     if have_homes && (is_enough || Rules::is_nothing_missing(view.known(), present, gone)) {
-        return Ok(Chosen { kept, stale, absent: missing });
+        let (returning, stale) = stale.into_iter().partition(may_return);
+        return Ok(Chosen { kept, returning, stale, absent: missing });
     }
     let (expected, given) = (members.len() as u16, kept.len());
     if !have_homes || rules.failures_max == 0 {
@@ -327,8 +348,8 @@ impl CoreParts {
         let environment = self.environment;
         let latch = |(drive, device)| LatchedDevice::new(device, layout.latch(drive), index);
         let devices = (0..).zip(self.devices).map(latch);
-        let drive = |device| Drive::new(device, &environment, layout.is_redundant());
-        let drives: Vec<Drive> = devices.map(drive).collect();
+        let drive = |(place, device)| Drive::new(device, &environment, &self.pool, part_of(&layout, place));
+        let drives: Vec<Drive> = (0..).zip(devices).map(drive).collect();
         let kept = (0..layout.drives()).filter(|drive| layout.allocator_core(*drive) == index).map(|drive| {
             let shards = layout.shards_of_drive(drive).count() as u16;
             let (device, superblock) =
@@ -360,7 +381,7 @@ impl CoreParts {
             buckets: RefCell::new(BucketMap::default()),
             closing: Cell::new(false),
             retrying: Cell::new(false),
-            writers: Cell::new(0),
+            bodies: Rc::default(),
             refusals: Cell::new(0),
             repairs: Cell::new(0),
             mending: Cell::new(0),
@@ -375,6 +396,17 @@ impl CoreParts {
         state.watch_drives();
         state
     }
+}
+
+/// Returns the part that a drive has when the node starts, or `None` when the node can not do without it. One
+/// that is to be a home again lacks something yet.
+fn part_of(layout: &Layout, drive: u16) -> Option<Part> {
+    let lacks = || (0..layout.shards).any(|shard| layout.returns_to(drive, shard));
+    layout.is_redundant().then(|| match layout.was_out(drive) {
+        true => Part::Returning,
+        false if lacks() => Part::CatchingUp,
+        false => Part::Whole,
+    })
 }
 
 /// Returns the homes of a shard as the core that is `here`, with these drives, reaches them.

@@ -56,7 +56,10 @@ pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), Open
     let scrub = scrub::load(core, &shard).await;
     shard.scrub.replace(scrub);
     core.shards.borrow_mut().insert(id, shard);
-    let claims = homes.iter().map(|drive| claim(core, *drive, &places));
+    let claims = core.layout.homes_in_view(id).iter().map(|drive| claim(core, *drive, &places));
+    for drive in homes.iter().filter(|drive| !core.layout.homes_in_view(id).contains(drive)) {
+        claim_later(core, *drive, &places).await;
+    }
     join_all(claims).await.into_iter().collect()
 }
 
@@ -104,6 +107,15 @@ async fn claim(core: &Rc<CoreState>, drive: u16, places: &[SetPlace]) -> Result<
     })
 }
 
+/// Claims the extents that these sets have on a drive that is brought up to date: nobody takes an extent of it
+/// before it is back.
+async fn claim_later(core: &Rc<CoreState>, drive: u16, places: &[SetPlace]) {
+    let number = core.layout.geometry_of(drive).drive;
+    let extents = places.iter().filter_map(|place| place.members.on(number)).collect();
+    let claim = move |core: Rc<CoreState>| async move { core.allocator(drive).note_claim(extents) };
+    core.call(core.layout.allocator_core(drive), claim).await;
+}
+
 /// Starts the logs of this core's shards.
 pub(super) fn begin_writing(core: &Rc<CoreState>) {
     for shard in core.own_shards() {
@@ -123,11 +135,13 @@ async fn recover(core: &Rc<CoreState>, id: u16) -> Result<Recovered, RecoverErro
     let log_bytes = settings.checkpoint_after_bytes.min(geometry.size_bytes());
     let opening = core.layout.opening.shard(log_bytes);
     let told = |step| opening.note(step);
+    // A drive that is brought up to date is never a source.
+    let drives = core.writer_of(id).drives.first(core.layout.homes_in_view(id).len());
     let source = Source {
         shard: id,
         geometry: &geometry,
         settings: &settings,
-        drives: &core.writer_of(id).drives,
+        drives: &drives,
         pool: &core.pool,
         salvage: salvage.as_deref(),
         told: Some(&told),

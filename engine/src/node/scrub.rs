@@ -317,20 +317,25 @@ impl Scrub {
 
 /// Returns the next objects or, when there are none, the parts of uploads.
 fn next_of(shard: &Shard) -> Next {
-    let scrub = shard.scrub.borrow();
+    let objects = objects_behind(shard, &shard.scrub.borrow().key);
+    if objects.is_empty() { Next::Uploads } else { Next::Objects(objects) }
+}
+
+/// Returns the next versions behind a place in the index, each by bucket, key and generation.
+pub(super) fn objects_behind(shard: &Shard, place: &[u8]) -> Vec<(u32, Vec<u8>, u64)> {
     let mut objects = Vec::new();
-    shard.state.borrow().visit(&scrub.key, &mut |composite| {
-        if composite > scrub.key.as_slice() {
+    shard.state.borrow().visit(place, &mut |composite| {
+        if composite > place {
             objects.extend(keys::decode(composite));
         }
         if objects.len() < OBJECTS_AT_ONCE { Step::Continue } else { Step::Stop }
     });
-    if objects.is_empty() { Next::Uploads } else { Next::Objects(objects) }
+    objects
 }
 
 /// Returns the next part of an upload behind `last`. It is found and pinned in one step, because
 /// the space of a part that is not pinned may be reused before it is read.
-fn part_behind(
+pub(super) fn part_behind(
     core: &Rc<CoreState>,
     shard: &Rc<Shard>,
     last: Option<&(UploadKey, u16)>,
@@ -351,7 +356,7 @@ fn part_behind(
 }
 
 /// Waits, but not for ever, while there is work that somebody waits for.
-async fn yield_to_others(core: &Rc<CoreState>, shard: &Shard) {
+pub(super) async fn yield_to_others(core: &Rc<CoreState>, shard: &Shard) {
     for _ in 0..YIELDS_MAX {
         let (chunks, free) = core.pool.chunks();
         if shard.log.queued_bytes() == 0 && free * 2 >= chunks {

@@ -61,6 +61,7 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
             Now(Ok(Reply::Done))
         }
         Request::Put(commit) => later(async move {
+            let _counted = core.bodies.begin();
             let _permit = permit(&core, &shard, commit.bucket, commit.body.segment()).await?;
             shard.put(commit).await.map(Reply::Object)
         }),
@@ -91,10 +92,12 @@ fn serve(core: &Rc<CoreState>, shard: u16, request: ShardRequest) -> Served {
             later(async move { Ok(Reply::Uploads(shard.list_uploads(bucket, &query))) })
         }
         Request::PutPart(commit) => later(async move {
+            let _counted = core.bodies.begin();
             let _permit = permit(&core, &shard, commit.bucket, Some(&commit.segment)).await?;
             shard.put_part(commit).await.map(Reply::Part)
         }),
         Request::Complete(commit) => later(async move {
+            let _counted = core.bodies.begin();
             let table = commit.table.as_ref().map(|table| &table.segment);
             let _permit = permit(&core, &shard, commit.bucket, table).await?;
             shard.complete_upload(commit).await.map(Reply::Object)

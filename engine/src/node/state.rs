@@ -17,20 +17,22 @@ use std::sync::Arc;
 use futures_util::future::Either;
 
 use super::barrier::PhaseBarrier;
+use super::bodies::Bodies;
 use super::bucket_map::BucketMap;
 use super::cache::ReadCache;
 use super::layout::Layout;
 use super::ledger::Ledgers;
 use super::message::{Control, Message};
-use super::view_change::Views;
+use super::views::Views;
 use crate::device::Device;
 use crate::device::flush::FlushGroup;
 use crate::device::latch::LatchedDevice;
-use crate::device::watch::{Watch, WatchedDevice};
+use crate::device::watch::{Part, Watch, WatchedDevice};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
 use crate::extent::SetWriter;
 use crate::extent::allocator::ExtentAllocator;
+use crate::format::BLOCK_BYTES;
 use crate::hook::{Rare, reached};
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, Pool};
@@ -64,25 +66,38 @@ pub struct Drive {
     pub(crate) slice_bytes: Cell<u64>,
     /// The watch over the drive, if the node can go on without it.
     pub(crate) watch: Option<Rc<Watch>>,
+    /// The buffer for a question that the drive is asked, if it is under watch and answered the last one.
+    pub(crate) question: Cell<Option<Buffer>>,
 }
 
 impl Drive {
-    /// Makes a drive that is under watch if the node can go on without it.
-    pub fn new(latched: LatchedDevice, environment: &Rc<dyn Environment>, is_watched: bool) -> Self {
+    /// Makes a drive that is under watch if it has a part in a view that can do without it.
+    pub fn new(
+        latched: LatchedDevice,
+        environment: &Rc<dyn Environment>,
+        pool: &Pool,
+        part: Option<Part>,
+    ) -> Self {
         let latch = Rc::new(latched.clone());
-        let watch = is_watched.then(|| Watch::new(environment.clone()));
+        let watch = part.map(|part| Watch::new(environment.clone(), part));
         let device: Rc<dyn Device> = match &watch {
             Some(watch) => Rc::new(WatchedDevice::new(latch, watch.clone())),
             None => latch,
         };
         let flush = FlushGroup::new(device.clone(), environment.clone());
         let (spare_extents, slice_bytes) = (Cell::new(u32::MAX), Cell::new(0));
-        Self { device, latched, flush, spare_extents, slice_bytes, watch }
+        let question = Cell::new(part.and_then(|_| pool.try_take(BLOCK_BYTES)));
+        Self { device, latched, flush, spare_extents, slice_bytes, watch, question }
     }
 
     /// Returns whether the view in use is without the drive, which was there when the node started.
     pub fn has_left(&self) -> bool {
-        self.watch.as_ref().is_some_and(|watch| watch.has_left())
+        matches!(self.part(), Part::Returning | Part::Out)
+    }
+
+    /// Returns the part that the drive has in the view in use.
+    pub(crate) fn part(&self) -> Part {
+        self.watch.as_ref().map_or(Part::Whole, |watch| watch.part())
     }
 }
 
@@ -123,8 +138,8 @@ pub struct CoreState {
     pub(crate) closing: Cell<bool>,
     /// Set while a task sends again what did not fit into a mailbox.
     pub(crate) retrying: Cell<bool>,
-    /// Number of bodies being written, for the simulator's checks.
-    pub(crate) writers: Cell<usize>,
+    /// The bodies that are being written.
+    pub(crate) bodies: Rc<Bodies>,
     /// Reads that were refused to clients because data was damaged or could not be read.
     pub(crate) refusals: Cell<u64>,
     /// Copies that were found damaged or unreadable and written anew from another one.
@@ -329,6 +344,11 @@ impl CoreState {
     /// Returns whether the view in use is without a drive that was there when the node started.
     pub(crate) fn has_left(&self, drive: u16) -> bool {
         self.drives[usize::from(drive)].has_left()
+    }
+
+    /// Returns whether a drive is in the view in use, and holds what it was given.
+    pub(crate) fn is_whole(&self, drive: u16) -> bool {
+        self.drives[usize::from(drive)].part() == Part::Whole
     }
 
     /// Returns the drives of a shard's sets as this core reaches them, with the groups of their flushes.

@@ -97,7 +97,11 @@ fn take_here(core: &Rc<CoreState>, drive: u16, class: Class) -> std::result::Res
 }
 
 /// Takes a free extent of a drive.
-async fn take(core: &Rc<CoreState>, drive: u16, class: Class) -> std::result::Result<Taken, Refusal> {
+pub(super) async fn take(
+    core: &Rc<CoreState>,
+    drive: u16,
+    class: Class,
+) -> std::result::Result<Taken, Refusal> {
     let allocator = core.layout.allocator_core(drive);
     if allocator == core.index {
         return take_here(core, drive, class);
@@ -149,7 +153,7 @@ async fn take_all(
 }
 
 /// Returns an extent to its drive's allocator, by message if that is on another core.
-fn give(core: &Rc<CoreState>, drive: u16, extent: u32) {
+pub(super) fn give(core: &Rc<CoreState>, drive: u16, extent: u32) {
     let give = move |core: &Rc<CoreState>| {
         core.allocator(drive).give(extent);
         tell_spare(core, drive);
@@ -248,9 +252,8 @@ impl Surroundings for HomesOfCore {
             Err(error) => return at_once(Err(error)),
         };
         let install = move |allocator: Rc<ExtentAllocator>| async move {
-            let Some(extent) = members.on(allocator.drive_number()) else {
-                panic!("a checkpoint lies on every home")
-            };
+            // A checkpoint that began before a drive came back is not on it.
+            let Some(extent) = members.on(allocator.drive_number()) else { return Ok(()) };
             allocator.install(ShardRootOnDisk { extent: Le32::new(extent), ..root }).await
         };
         if core.layout.geometry_of(self.homes[0]).planted.is(Bug::InstallRootOnOneHome) {

@@ -1,4 +1,5 @@
-//! Changes of the view while the node runs: a drive that fails is dropped.
+//! Changes of the view while the node runs: a drive that fails is dropped, one that is back is taken back, and
+//! becomes a home again.
 //!
 //! Invariants (decision 0016, rules 2 and 3):
 //! - Core 0 changes the view, one change after the other. A change drops at most M of the drives of the
@@ -9,24 +10,21 @@
 //!   meanwhile, a view of a higher number follows, without it too. If that may not be, no view of this life
 //!   follows, and the shards that need one stop writing.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::cell::Cell;
 use std::rc::{Rc, Weak};
 
 use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use super::layout::{Layout, keep_only};
 use super::state::CoreState;
+use super::views::Change;
 use crate::device::DeviceError;
+use crate::device::watch::Part;
 use crate::env::LocalFuture;
 use crate::extent::Losses;
 use crate::format::superblock::{VIEW_BASES, ViewOnDisk};
-use crate::format::{BLOCK_BYTES, Le32, Le64};
+use crate::format::{BLOCK_BYTES, Le64};
 use crate::hook::{Bug, Rare, reached};
-use crate::sync::locks::KeyLocks;
-use crate::sync::signal::Signal;
-use crate::view::{DriveSet, Rules, ShardDrives};
 
 /// Time in which a drive has to answer when it is asked, milliseconds.
 const PATIENCE_MS: u64 = 5000;
@@ -34,61 +32,6 @@ const PATIENCE_MS: u64 = 5000;
 const LAST_WAIT_MS: u64 = 1000;
 /// The key of the lock that is held while the view changes.
 const CHANGE: u64 = 0;
-
-/// The views of this life.
-pub(super) struct Views {
-    rules: Rules,
-    changing: KeyLocks,
-    /// The drives that failed, by their places. They may still be in the view.
-    failed: RefCell<BTreeSet<u16>>,
-    /// Raised when one more has failed.
-    news: Signal,
-    /// The members of the view in use.
-    in_use: Cell<DriveSet>,
-    /// The view of the highest number.
-    latest: RefCell<Box<ViewOnDisk>>,
-    /// The view of the start is in use, and no change has failed.
-    may_change: Cell<bool>,
-}
-
-impl Views {
-    pub fn new(layout: &Layout) -> Self {
-        let view = layout.start.view;
-        Self {
-            rules: Rules { failures_max: u32::from(layout.superblocks[0].parity_members) },
-            changing: KeyLocks::default(),
-            failed: RefCell::default(),
-            news: Signal::default(),
-            in_use: Cell::new(view.members()),
-            latest: RefCell::new(Box::new(view)),
-            may_change: Cell::new(false),
-        }
-    }
-
-    /// Notes that the view of the start is in use.
-    pub fn begin(&self) {
-        self.may_change.set(true);
-    }
-
-    /// Returns the view that follows the latest one without these drives, by their numbers, or `None` when
-    /// the rules do not allow it.
-    fn without(&self, lost: &[u16], shards: u16) -> Option<Box<ViewOnDisk>> {
-        let latest = self.latest.borrow();
-        let mut view = latest.clone();
-        keep_only(&mut view, |number| !lost.contains(&number.get()));
-        let (in_use, next) = (self.in_use.get(), view.members());
-        let is_lost = |slot: &u16| lost.contains(&latest.drives[usize::from(*slot)].number.get());
-        let alive = (in_use | latest.members()).iter().filter(|slot| !is_lost(slot)).collect();
-        let keeps_a_home = |shard: u16| {
-            let homes = latest.homes(shard);
-            self.rules.may_be_homes(ShardDrives { homes, ready: homes }, next, view.homes(shard))
-        };
-        let may_follow =
-            self.rules.may_change(in_use, latest.members(), next, alive) && (0..shards).all(keeps_a_home);
-        view.counter = Le32::new(latest.counter.get() + 1);
-        may_follow.then_some(view)
-    }
-}
 
 /// What is done about the homes of a shard that fail.
 pub(super) struct LossesOfCore {
@@ -136,40 +79,63 @@ impl CoreState {
 
     /// Changes the view on core 0, and returns whether it is without the drive.
     async fn drop_drive(self: Rc<Self>, drive: u16, error: DeviceError) -> bool {
+        if !self.views.may_change.get() {
+            return false;
+        }
         self.views.failed.borrow_mut().insert(drive);
         self.views.news.raise();
         let _turn = self.views.changing.lock(CHANGE).await;
         if self.has_left(drive) {
             return true;
         }
-        if !self.views.may_change.get() {
+        // It may have answered meanwhile.
+        if !self.views.may_change.get() || !self.views.failed.borrow().contains(&drive) {
             return false;
         }
         let number = self.layout.geometry_of(drive).drive;
-        let mut lost = vec![drive];
-        loop {
-            let Some(view) = self.view_without(&lost) else {
-                // What was begun is never given up, and nothing may follow it.
-                self.views.may_change.set(lost.len() == 1);
+        match self.carry_out(Change::default().without(drive)).await {
+            Some((epoch, counter)) => {
+                tracing::error!(drive = number, %error, epoch, counter, "a drive failed and left the view");
+            }
+            None => {
                 tracing::error!(drive = number, %error, "a drive failed, and the node can not go on without it");
-                return false;
-            };
-            match self.write_view(&view, &lost).await {
-                Ok(()) => {
-                    self.use_view(&view, &lost).await;
-                    let (epoch, counter) = view.number();
-                    tracing::error!(drive = number, %error, epoch, counter, "a drive failed and left the view");
-                    return true;
-                }
-                Err(also) => lost.push(also),
             }
         }
+        self.views.failed.borrow_mut().remove(&drive);
+        self.has_left(drive)
     }
 
-    /// Returns the view that follows without these drives, or `None` when there may be none.
-    fn view_without(&self, lost: &[u16]) -> Option<Box<ViewOnDisk>> {
-        let numbers: Vec<u16> = lost.iter().map(|drive| self.layout.geometry_of(*drive).drive).collect();
-        self.views.without(&numbers, self.layout.shards)
+    /// Takes a drive back, or makes it a home, on core 0. Returns whether the drive has that part now.
+    pub(super) async fn change_view(self: &Rc<Self>, change: Change) -> bool {
+        let _turn = self.views.changing.lock(CHANGE).await;
+        self.views.failed.borrow_mut().retain(|drive| !change.back.contains(drive));
+        let may_be = change.home.is_none_or(|home| !self.has_left(home));
+        if !self.views.may_change.get() || !may_be || self.carry_out(change.clone()).await.is_none() {
+            return false;
+        }
+        let drives = change.back.iter().chain(&change.home);
+        drives.into_iter().all(|drive| !self.has_left(*drive))
+    }
+
+    /// Makes views until one is durable on all of its drives and in use, and returns its number. Drives that
+    /// fail meanwhile are dropped too. Returns `None` when the rules do not allow it.
+    async fn carry_out(self: &Rc<Self>, mut change: Change) -> Option<(u32, u32)> {
+        let mut is_begun = false;
+        loop {
+            let Some(view) = self.views.next(&change, &self.layout) else {
+                // What was begun is never given up, and nothing may follow it.
+                self.views.may_change.set(!is_begun);
+                return None;
+            };
+            is_begun = true;
+            match self.write_view(&view, &change).await {
+                Ok(()) => {
+                    self.use_view(&view, &change).await;
+                    return Some(view.number());
+                }
+                Err(also) => change = change.without(also),
+            }
+        }
     }
 
     /// Returns the places of the drives that are in a view.
@@ -182,9 +148,9 @@ impl CoreState {
     ///
     /// # Errors
     /// Returns a drive that failed meanwhile. Some drives may have the view then.
-    async fn write_view(self: &Rc<Self>, view: &ViewOnDisk, lost: &[u16]) -> Result<(), u16> {
+    async fn write_view(self: &Rc<Self>, view: &ViewOnDisk, change: &Change) -> Result<(), u16> {
         let planted = self.layout.geometry_of(0).planted;
-        if planted.is(Bug::DropWithoutView) {
+        if planted.is(Bug::DropWithoutView) && !change.lost.is_empty() {
             return Ok(());
         }
         **self.views.latest.borrow_mut() = *view;
@@ -192,10 +158,14 @@ impl CoreState {
         bases[0] = Le64::new(self.views.in_use.get().bits());
         let members = self.places_in(view);
         let enter = |drive: u16| {
-            let (core, view) = (self.clone(), Box::new(*view));
+            let (core, view, is_back) = (self.clone(), Box::new(*view), change.back.contains(&drive));
             // An update that has begun goes on, even if nobody waits for it any more.
             let work = move |there: Rc<CoreState>| async move {
-                there.allocator(drive).enter_view(*view, bases).await
+                let allocator = there.allocator(drive);
+                match is_back {
+                    true => allocator.come_back(view, bases).await,
+                    false => allocator.enter_view(*view, bases).await,
+                }
             };
             async move { (drive, core.call_or(core.layout.allocator_core(drive), work, |_, _| ()).await) }
         };
@@ -204,7 +174,7 @@ impl CoreState {
             let mark = self.views.news.mark();
             // A member that failed is not waited for if the node can go on without it too.
             let failed = self.views.failed.borrow().clone();
-            let may_be_lost = |drive: u16| self.view_without(&[lost, &[drive]].concat()).is_some();
+            let may_be_lost = |drive| self.views.next(&change.without(drive), &self.layout).is_some();
             let also = failed.into_iter().filter(|drive| members.contains(drive));
             if let Some(drive) = also.into_iter().find(|drive| may_be_lost(*drive)) {
                 return Err(drive);
@@ -224,22 +194,36 @@ impl CoreState {
     }
 
     /// Makes a view that all of its drives have the one in use, on every core.
-    async fn use_view(self: &Rc<Self>, view: &ViewOnDisk, lost: &[u16]) {
+    async fn use_view(self: &Rc<Self>, view: &ViewOnDisk, change: &Change) {
         for core in 0..self.layout.cores {
-            let lost = lost.to_vec();
-            let leave = move |there: Rc<CoreState>| async move {
-                for drive in lost {
-                    there.drives[usize::from(drive)].watch.iter().for_each(|watch| watch.leave());
-                }
-            };
-            self.call(core, leave).await;
+            let change = change.clone();
+            self.call(core, move |there| async move { there.note_parts(&change) }).await;
         }
         self.views.in_use.set(view.members());
-        reached(Rare::DriveDropped);
-        for drive in self.places_in(view) {
-            let used = move |core: &Rc<CoreState>| core.allocator(drive).use_view();
-            self.send(self.layout.allocator_core(drive), Box::new(used));
+        if !change.lost.is_empty() {
+            reached(Rare::DriveDropped);
         }
+        let number = view.number();
+        for drive in self.places_in(view) {
+            let note = move |core: &Rc<CoreState>| {
+                let allocator = core.allocator(drive);
+                allocator.use_view(number);
+                // Nobody waits for it, and whoever writes to the drive next notices if it failed.
+                core.environment.spawn(Box::pin(async move { drop(allocator.note_use().await) }));
+            };
+            self.send(self.layout.allocator_core(drive), Box::new(note));
+        }
+    }
+
+    /// Notes on this core which parts drives have in the view in use.
+    fn note_parts(&self, Change { lost, back, home }: &Change) {
+        let watch = |drive: u16| self.drives[usize::from(drive)].watch.iter();
+        back.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.enter(Part::CatchingUp)));
+        if !back.is_empty() {
+            self.bodies.note_return();
+        }
+        home.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.enter(Part::Whole)));
+        lost.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.leave()));
     }
 
     /// Has the drives watched, so that one that does not answer is dropped.
@@ -250,43 +234,81 @@ impl CoreState {
                 let Some(core) = here.upgrade().filter(|_| !asking.replace(true)) else { return };
                 let (environment, asking) = (core.environment.clone(), asking.clone());
                 environment.spawn(Box::pin(async move {
-                    let refused = core.heard_nothing(drive).await.is_err();
-                    // A drive that the node can not do without keeps a buffer for each question.
-                    asking.set(refused);
+                    core.heard_nothing(drive).await;
+                    asking.set(false);
                 }));
             };
             watch.iter().for_each(|watch| watch.on_silence(Box::new(tell.clone())));
         }
     }
 
+    /// Asks a drive a question of its own, and returns whether it did what it was asked, once it has answered.
+    async fn ask_drive(&self, drive: u16) -> bool {
+        let drive = &self.drives[usize::from(drive)];
+        // Whoever waits for the drive may hold all other buffers.
+        let kept = drive.question.take().or_else(|| self.pool.try_take(BLOCK_BYTES));
+        let Some(buffer) = kept else { return false };
+        let (read, buffer) = drive.device.read(0, BLOCK_BYTES, buffer).await;
+        drive.question.set(Some(buffer).filter(|buffer| buffer.capacity() >= BLOCK_BYTES));
+        // The group goes on with a flush that nobody waits for any more: a drive whose flush was given
+        // up counts as one that failed.
+        read.is_ok() && drive.flush.flush().await.is_ok()
+    }
+
+    /// Resolves when another drive does what it is asked.
+    async fn another_answers(&self, drive: u16) {
+        loop {
+            let others = (0..self.layout.drives()).filter(|other| *other != drive && !self.has_left(*other));
+            let mut asked: FuturesUnordered<_> = others.map(|other| self.ask_drive(other)).collect();
+            while let Some(answers) = asked.next().await {
+                if answers {
+                    return;
+                }
+            }
+            // Each of them failed, or is being asked already.
+            self.environment.sleep(LAST_WAIT_MS).await;
+        }
+    }
+
     /// Asks a drive that seems to be silent whether it answers, and drops it if it does not, but another one
     /// does: else it is the node that stands still, or all that its drives hang on.
-    ///
-    /// # Errors
-    /// Returns an error when it does not answer, and the node can not go on without it.
-    async fn heard_nothing(self: &Rc<Self>, drive: u16) -> Result<(), DeviceError> {
-        let ask = |drive: u16| async move {
-            let drive = &self.drives[usize::from(drive)];
-            let buffer = self.pool.take_for_step(BLOCK_BYTES).await;
-            let read = drive.device.read(0, BLOCK_BYTES, buffer).await.0;
-            // The group goes on with a flush that nobody waits for any more: a drive whose flush was given
-            // up counts as one that failed.
-            read.and(drive.flush.flush().await).is_ok()
-        };
-        let mut answer = std::pin::pin!(ask(drive));
-        if let Either::Left(_) = select(&mut answer, self.environment.sleep(PATIENCE_MS)).await {
-            return Ok(());
+    async fn heard_nothing(self: &Rc<Self>, drive: u16) {
+        let Some(watch) = &self.drives[usize::from(drive)].watch else { return };
+        let mut answer = std::pin::pin!(self.ask_drive(drive));
+        let mut seen = watch.answers();
+        // Twice the whole time, since all drives may stand still at first.
+        for _ in 0..2 {
+            let sleep = self.environment.sleep(PATIENCE_MS);
+            if let Either::Left(_) = select(answer.as_mut(), sleep).await {
+                return;
+            }
+            let another = std::pin::pin!(self.another_answers(drive));
+            if let Either::Left(_) = select(answer.as_mut(), another).await {
+                return;
+            }
+            if watch.answers() == seen {
+                break;
+            }
+            // Others got answers meanwhile.
+            seen = watch.answers();
         }
-        let others = (0..self.layout.drives()).filter(|other| *other != drive && !self.has_left(*other));
-        let mut others: FuturesUnordered<_> = others.map(ask).collect();
-        while !others.next().await.unwrap_or(true) {}
-        drop(others);
-        if let Either::Left(_) = select(answer, self.environment.sleep(LAST_WAIT_MS)).await {
-            return Ok(());
+        let last = self.environment.sleep(LAST_WAIT_MS);
+        if watch.answers() != seen || matches!(select(answer.as_mut(), last).await, Either::Left(_)) {
+            return;
         }
         reached(Rare::DriveSilent);
         let reason = format!("the drive has not answered for {} s", PATIENCE_MS / 1000);
         let error = DeviceError { operation: "wait", offset: 0, length: 0, reason };
-        self.lose(drive, error).await
+        let losing = std::pin::pin!(self.lose(drive, error));
+        match select(answer.as_mut(), losing).await {
+            // It answers, before it was dropped.
+            Either::Left(_) => {
+                let withdraw = move |core: &Rc<CoreState>| core.views.withdraw(drive);
+                self.send(0, Box::new(withdraw));
+            }
+            Either::Right((Ok(()), _)) => {}
+            // The node can not go on without it.
+            Either::Right((Err(_), _)) => drop(answer.await),
+        }
     }
 }

@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use zerocopy::IntoBytes;
 
+use super::bodies::BodyCount;
 use super::read::appetite;
 use super::state::{CoreState, Drive};
 use crate::device::{DeviceError, Durability};
@@ -53,6 +54,7 @@ pub struct ObjectWriter {
     grows: bool,
     received: u64,
     body: Incoming,
+    _counted: BodyCount,
 }
 
 enum Incoming {
@@ -87,9 +89,8 @@ impl ObjectWriter {
             let replaces = matches!(target, Target::Object).then(|| key.to_vec());
             Incoming::Slices(SliceWriter::new(core.clone(), shard, length, (bucket, replaces)))
         };
-        core.writers.set(core.writers.get() + 1);
-        let (core, key) = (core.clone(), key.to_vec());
-        Self { core, bucket, key, shard, target, length, grows: false, received: 0, body }
+        let (counted, core, key) = (core.bodies.begin(), core.clone(), key.to_vec());
+        Self { core, bucket, key, shard, target, length, grows: false, received: 0, body, _counted: counted }
     }
 
     /// Begins an object like [`Self::new`], but one that may turn out to be shorter.
@@ -172,12 +173,6 @@ impl ObjectWriter {
             Incoming::Slices(writer) => writer.finish().await.map(Body::Slices),
             Incoming::Growing(growing) => growing.finish(self.length).await,
         }
-    }
-}
-
-impl Drop for ObjectWriter {
-    fn drop(&mut self) {
-        self.core.writers.set(self.core.writers.get() - 1);
     }
 }
 

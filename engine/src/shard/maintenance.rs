@@ -60,6 +60,11 @@ impl Upkeep {
         self.given_back.set(self.given_back.get() + things as u64);
     }
 
+    /// Forgets what the drives were told last.
+    pub fn forget_held_back(&self) {
+        self.held_back.set(HeldBack::default());
+    }
+
     /// Stores what is to be held back, and returns whether it differs from what the drive was told
     /// last.
     pub fn changes_held_back(&self, extents: HeldBack) -> bool {

@@ -18,10 +18,12 @@
 //! | `checkpoint.rs`, `clean.rs`, `compact.rs` | maintenance |
 //! | `maintenance.rs` | the bookkeeping of maintenance |
 //! | `recover.rs`, `verify.rs`, `slice_verifier.rs` | opening a shard, and reading all of it |
+//! | `catch_up.rs` | bringing a drive up to date that came back |
 //! | `surroundings.rs` | what the node does for a shard |
 
 pub(crate) mod accounts;
 mod buckets;
+mod catch_up;
 pub(crate) mod checkpoint;
 mod clean;
 mod commit;

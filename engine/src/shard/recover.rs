@@ -383,7 +383,8 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// Enters a set that the log says, in place of the one that had its number.
+    /// Enters a set that the log says, in place of the one that had its number. It may be the same set with
+    /// more members.
     ///
     /// # Errors
     /// Returns [`FormatDamage::Field`] when the number belongs to a set of the log or of the
@@ -392,6 +393,11 @@ impl Source<'_> {
     fn replace_set(&self, state: &mut State, set: &SetV1) -> Result<(), FormatDamage> {
         let (place, kind) = self.drives.set_of(set)?;
         let old = state.space.sets.get(place.set);
+        let is_same = |(old, of): (SetPlace, u8)| (old.birth, of) == (place.birth, kind);
+        if old.is_some_and(is_same) {
+            state.space.sets.enter(place, kind);
+            return Ok(());
+        }
         let needed = state.space.logs.contains(place.set)
             || old.is_some_and(|(_, kind)| kind == KIND_CHECKPOINT)
             || kind == KIND_CHECKPOINT;
@@ -564,6 +570,8 @@ impl Source<'_> {
                         break;
                     }
                 }
+                // What ended because the drive leaves says nothing of the copy.
+                Err(error) if copy.drive.has_left() => drop(first.get_or_insert(error)),
                 Err(error) => {
                     bad.push(error.clone());
                     first.get_or_insert(error);

@@ -199,10 +199,13 @@ impl SimNode {
             true => missing_uuids(superblocks.iter()),
             false => Vec::new(),
         };
-        let kept = choose_drives(&members, &gone)?.kept;
+        let chosen = choose_drives(&members, &gone)?;
         let epoch = next_epoch(superblocks.iter());
-        let (superblocks, drives) = (only(superblocks, &kept), only(drives, &kept));
+        let mut used = [chosen.kept, chosen.returning].concat();
+        used.sort_by_key(|at| superblocks[*at].drive_number.get());
+        let (superblocks, drives) = (only(superblocks, &used), only(drives, &used));
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
+        layout.start.leave_for_good(&gone);
         layout.set_maintenance(options.checkpoint_after_bytes, options.dead_log_bytes_max);
         layout.cut_checkpoints(options.checkpoint_cut);
         #[cfg(feature = "planted-bugs")]
@@ -241,6 +244,13 @@ impl SimNode {
         let Some(state) = self.states.first() else { return Vec::new() };
         let used = (0..state.layout.drives()).filter(|drive| !state.has_left(*drive));
         used.map(|drive| state.layout.geometry_of(drive).drive).collect()
+    }
+
+    /// Returns the numbers of the drives in the view in use that hold all that they were given.
+    pub fn whole_drives(&self) -> Vec<u16> {
+        let Some(state) = self.states.first() else { return Vec::new() };
+        let whole = (0..state.layout.drives()).filter(|drive| state.is_whole(*drive));
+        whole.map(|drive| state.layout.geometry_of(drive).drive).collect()
     }
 
     /// Returns a core of the node; the number is taken modulo the number of cores.
@@ -373,7 +383,7 @@ impl SimNode {
     pub fn leftovers(&self) -> Leftovers {
         let mut sum = Leftovers::default();
         for state in &self.states {
-            sum.writers += state.writers.get();
+            sum.writers += state.bodies.count();
             sum.held_locks += state.bucket_locks.held();
             for shard in state.own_shards() {
                 shard.count_leftovers(&mut sum);

@@ -5,6 +5,7 @@ mod buckets;
 mod check;
 mod checkpoint;
 mod cleaner;
+mod come_back;
 mod compact;
 mod cores;
 mod damage;

@@ -117,7 +117,7 @@ impl Watcher for Findings {
 }
 
 /// Checks drives that no node uses.
-fn checked(world: &World, given: Given<'_>) -> (Outcome, Vec<Finding>) {
+pub fn checked(world: &World, given: Given<'_>) -> (Outcome, Vec<Finding>) {
     let drives: Vec<&SimDevice> = given.iter().map(|at| &world.drives[*at]).collect();
     drives.iter().for_each(|drive| drive.stand_alone());
     let media: Vec<Medium> = drives
@@ -250,6 +250,7 @@ fn no_client_sees_the_damage_of_one_drive_and_a_scrub_mends_all_of_it() {
             }
             world.sim.run_steps(1000);
         }
+        drop(core);
         compare(&world, &node, id, &stored);
         close(&world, node);
         let (outcome, findings) = checked(&world, &[0, 1]);

@@ -179,7 +179,8 @@ impl Page {
         ];
         let help = "Bytes of the capacity by what they are used for";
         self.family("ringbolt_space_bytes", "gauge", help, "state", states);
-        let drives = [("in", node.drives_in), ("out", node.drives_out)];
+        let drives =
+            [("in", node.drives_in), ("catching-up", node.drives_catching_up), ("out", node.drives_out)];
         let help = "Drives of the set that are in use, and those that were dropped";
         self.family("ringbolt_drives", "gauge", help, "state", drives);
         let help = "Shards whose new data have fewer copies than the set was formatted for";

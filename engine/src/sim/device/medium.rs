@@ -266,6 +266,11 @@ impl Medium {
         }
     }
 
+    /// Ends a stall for what starts from now on.
+    pub fn go_on(&mut self) {
+        self.stalled_until_us = 0;
+    }
+
     /// Starts an operation, after all abandoned operations that are over have ended.
     pub fn start(
         &mut self,

@@ -101,8 +101,10 @@ impl SimDevice {
         self.0.borrow_mut().injector.follow(plan);
     }
 
-    /// Ends lasting faults, so that blocks that could not be read or written can be again.
+    /// Ends lasting faults, so that blocks that could not be read or written can be again, and what is sent
+    /// from now on is answered.
     pub fn heal(&self) {
+        self.0.borrow_mut().go_on();
         self.0.borrow_mut().injector.heal();
     }
 

@@ -1,0 +1,265 @@
+//! Bringing a drive up to date that was out of the view, and is there again.
+//!
+//! The steps, in order (decision 0017):
+//!
+//! 1. A view has the drive again, and it is written to from then on. Nobody believes what it holds: readers
+//!    take it last, and a start takes nothing from it. It is home of no shard.
+//! 2. Each shard that it was a home of gives it a member of every set, and rolls its log to a set that has it.
+//! 3. Each copy on the drive is read, and written anew from another one if it is not what it should be. What
+//!    has not changed while the drive was away is not written again.
+//! 4. When all bodies have ended that began before step 1, and a pass found nothing to mend, a checkpoint is
+//!    written on all homes.
+//! 5. A view makes it a home again. Nothing is written to the logs of its shards meanwhile.
+//!
+//! A start between the steps begins again with step 2.
+
+use std::rc::Rc;
+
+use super::read::{ObjectReader, Opened, PartReader};
+use super::scrub::{objects_behind, part_behind, yield_to_others};
+use super::state::CoreState;
+use super::surroundings::{give, take};
+use super::views::Change;
+use crate::error::EngineError;
+use crate::extent::Member;
+use crate::extent::allocator::Class;
+use crate::hook::{Bug, Rare, reached};
+use crate::index::keys;
+use crate::shard::Shard;
+use crate::types::{BucketId, Version};
+
+/// Time between two tries, milliseconds.
+const AGAIN_MS: u64 = 10_000;
+/// Time between two looks at what is waited for, milliseconds.
+const LOOK_MS: u64 = 20;
+
+/// The reason why a drive is not up to date yet.
+enum Halt {
+    /// The node closes, or the drive has left again.
+    Over,
+    /// It is worth another try.
+    Later(String),
+}
+
+impl From<EngineError> for Halt {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::ShuttingDown => Self::Over,
+            error => Self::Later(error.to_string()),
+        }
+    }
+}
+
+type Done = Result<(), Halt>;
+
+/// Starts to bring drives up to date that may be homes again, from core 0.
+pub(super) fn start(core: &Rc<CoreState>) {
+    let layout = &core.layout;
+    let is_wanted = |drive: &u16| (0..layout.shards).any(|shard| layout.returns_to(*drive, shard));
+    let drives: Vec<u16> = (0..layout.drives()).filter(is_wanted).collect();
+    let core = core.clone();
+    if !drives.is_empty() {
+        core.environment.clone().spawn(Box::pin(async move {
+            for drive in drives {
+                bring_back(&core, drive).await;
+            }
+        }));
+    }
+}
+
+/// Brings one drive up to date, and gives up when the node closes or the drive fails.
+async fn bring_back(core: &Rc<CoreState>, drive: u16) {
+    let number = core.layout.geometry_of(drive).drive;
+    if core.has_left(drive) {
+        let conflict = move |there: Rc<CoreState>| async move { there.allocator(drive).has_conflict() };
+        if core.call(core.layout.allocator_core(drive), conflict).await {
+            tracing::error!(drive = number, "two shards have the same extent on a drive; it is left aside");
+            return;
+        }
+        if !core.change_view(Change::back(drive)).await {
+            tracing::error!(drive = number, "a drive could not come back");
+            return;
+        }
+    }
+    tracing::info!(drive = number, "a drive is back, and is brought up to date");
+    let mut is_skipped = core.layout.geometry_of(0).planted.is(Bug::BelieveReturned);
+    loop {
+        let ended = match std::mem::take(&mut is_skipped) {
+            true => Ok(()),
+            false => shards_catch_up(core, drive).await,
+        };
+        match ended {
+            Ok(()) => break,
+            Err(Halt::Later(reason)) => {
+                tracing::warn!(drive = number, reason, "a drive is not up to date yet; trying again");
+                core.environment.sleep(AGAIN_MS).await;
+            }
+            Err(Halt::Over) => return,
+        }
+    }
+    if become_home(core, drive).await {
+        reached(Rare::DriveBack);
+        tracing::info!(drive = number, "a drive is up to date, and a home again");
+    }
+}
+
+/// Makes the drive a home of its shards, whose logs stand still meanwhile.
+async fn become_home(core: &Rc<CoreState>, drive: u16) -> bool {
+    let shards: Vec<u16> =
+        (0..core.layout.shards).filter(|shard| core.layout.returns_to(drive, *shard)).collect();
+    for shard in &shards {
+        let shard = *shard;
+        let pause = move |there: Rc<CoreState>| async move { there.shard(shard).log.pause().await };
+        core.call_or(core.layout.core_of(shard), pause, |_, ()| ()).await;
+    }
+    let changed = core.change_view(Change::home(drive)).await;
+    for shard in shards {
+        core.send(core.layout.core_of(shard), Box::new(move |there| there.shard(shard).log.go_on()));
+    }
+    changed
+}
+
+async fn shards_catch_up(core: &Rc<CoreState>, drive: u16) -> Done {
+    for shard in (0..core.layout.shards).filter(|shard| core.layout.returns_to(drive, *shard)) {
+        let work = move |there: Rc<CoreState>| async move {
+            let shard = there.shard(shard);
+            CatchUp { core: there, shard, drive }.run().await
+        };
+        core.call_or(core.layout.core_of(shard), work, |_, _| ()).await?;
+    }
+    Ok(())
+}
+
+/// A shard on its core, and a drive that is to be its home again.
+struct CatchUp {
+    core: Rc<CoreState>,
+    shard: Rc<Shard>,
+    drive: u16,
+}
+
+impl CatchUp {
+    async fn run(self) -> Done {
+        let number = self.core.layout.geometry_of(self.drive).drive;
+        self.shard.hold_back_again();
+        self.shard.moves_ended().await;
+        self.add_members().await?;
+        while !self.shard.roll_to(number).await? {
+            self.go_on()?;
+        }
+        self.pass().await?;
+        for core in 0..self.core.layout.cores {
+            let ended = |there: Rc<CoreState>| async move { there.bodies.old_ones_ended().await };
+            self.core.call_or(core, ended, |_, ()| ()).await;
+        }
+        // What such a body asked the owner for came before the last answer.
+        self.core.bodies.old_ones_ended().await;
+        loop {
+            self.add_members().await?;
+            let mended = self.core.repairs.get();
+            self.pass().await?;
+            if self.core.repairs.get() == mended && self.shard.sets_without(number).is_empty() {
+                break;
+            }
+        }
+        self.shard.seal().await.map_err(|error| Halt::Later(error.to_string()))?;
+        self.go_on()
+    }
+
+    /// Returns an error when the work has no end any more.
+    fn go_on(&self) -> Done {
+        let is_over = self.core.closing.get() || self.core.has_left(self.drive);
+        if is_over { Err(Halt::Over) } else { Ok(()) }
+    }
+
+    /// Gives every set a member on the drive.
+    async fn add_members(&self) -> Done {
+        let number = self.core.layout.geometry_of(self.drive).drive;
+        loop {
+            let lacking = self.shard.sets_without(number);
+            if lacking.is_empty() {
+                return Ok(self.shard.barrier().await?);
+            }
+            for place in lacking {
+                self.go_on()?;
+                let Ok(taken) = take(&self.core, self.drive, Class::System).await else {
+                    return Err(Halt::Later("the drive has no free extent".to_owned()));
+                };
+                let member = Member { drive: number, extent: taken.extent };
+                if !self.shard.add_member(place, member)? {
+                    give(&self.core, self.drive, taken.extent);
+                }
+            }
+        }
+    }
+
+    /// Reads every copy on the drive, and waits until those that are bad are written anew.
+    async fn pass(&self) -> Done {
+        let drives = &self.shard.writer.drives;
+        let number = self.core.layout.geometry_of(self.drive).drive;
+        let homes = drives.iter().position(|drive| drive.geometry.drive == number);
+        let home =
+            homes.unwrap_or_else(|| panic!("drive {number} is to be a home of shard {}", self.shard.id));
+        let mut place = Vec::new();
+        loop {
+            let objects = objects_behind(&self.shard, &place);
+            let Some((bucket, key, generation)) = objects.last() else { break };
+            place = keys::encode(*bucket, key, *generation);
+            for (bucket, key, generation) in objects {
+                self.go_on()?;
+                self.again(async || self.object(BucketId(bucket), &key, generation, home).await).await?;
+            }
+            yield_to_others(&self.core, &self.shard).await;
+        }
+        let mut last = None;
+        while let Some((part, mut reader)) = part_behind(&self.core, &self.shard, last.as_ref(), home) {
+            self.go_on()?;
+            self.part(&mut reader).await?;
+            last = Some(part);
+        }
+        while self.core.mending.get() > 0 {
+            self.go_on()?;
+            self.core.environment.sleep(LOOK_MS).await;
+        }
+        Ok(())
+    }
+
+    /// Does something again while there is no buffer for it. What no copy has is the scrub's to report.
+    async fn again(&self, work: impl AsyncFn() -> crate::error::Result<()>) -> Done {
+        loop {
+            match work().await {
+                Err(EngineError::Busy { .. }) => self.core.environment.sleep(LOOK_MS).await,
+                Err(error) if error.is_of_copy() => return Ok(()),
+                done => return Ok(done?),
+            }
+            self.go_on()?;
+        }
+    }
+
+    async fn object(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        generation: u64,
+        home: usize,
+    ) -> crate::error::Result<()> {
+        let version = Version::Generation(generation);
+        let opened = ObjectReader::open_on_drive(&self.core, bucket, key, version, home).await?;
+        let Opened::Object(mut reader) = opened else { return Ok(()) };
+        reader.read_gently();
+        while reader.verified().await?.is_some() {}
+        Ok(())
+    }
+
+    async fn part(&self, reader: &mut PartReader) -> Done {
+        loop {
+            match reader.verified().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
+                Err(EngineError::Busy { .. }) => self.core.environment.sleep(LOOK_MS).await,
+                Err(error) if error.is_of_copy() => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+            self.go_on()?;
+        }
+    }
+}

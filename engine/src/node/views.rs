@@ -1,0 +1,130 @@
+//! The views of this life of the node, and which may follow.
+//!
+//! Invariant: a view follows only by the rules of [`crate::view`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+
+use super::layout::{Layout, keep_only};
+use crate::format::superblock::{DRIVE_IN, DRIVE_OUT, NO_HOME, ViewOnDisk};
+use crate::format::{Le16, Le32};
+use crate::sync::locks::KeyLocks;
+use crate::sync::signal::Signal;
+use crate::view::{DriveSet, Rules, ShardDrives};
+
+/// The views of this life.
+pub(super) struct Views {
+    rules: Rules,
+    pub changing: KeyLocks,
+    /// The drives that failed, by their places. They may still be in the view.
+    pub failed: RefCell<BTreeSet<u16>>,
+    /// Raised when one more has failed.
+    pub news: Signal,
+    /// The members of the view in use.
+    pub in_use: Cell<DriveSet>,
+    /// The view of the highest number.
+    pub latest: RefCell<Box<ViewOnDisk>>,
+    /// The view of the start is in use, and no change has failed.
+    pub may_change: Cell<bool>,
+}
+
+impl Views {
+    pub fn new(layout: &Layout) -> Self {
+        let view = layout.start.view;
+        Self {
+            rules: Rules { failures_max: u32::from(layout.superblocks[0].parity_members) },
+            changing: KeyLocks::default(),
+            failed: RefCell::default(),
+            news: Signal::default(),
+            in_use: Cell::new(view.members()),
+            latest: RefCell::new(Box::new(view)),
+            may_change: Cell::new(false),
+        }
+    }
+
+    /// Takes back that a drive failed.
+    pub fn withdraw(&self, drive: u16) {
+        self.failed.borrow_mut().remove(&drive);
+    }
+
+    /// Notes that the view of the start is in use.
+    pub fn begin(&self) {
+        self.may_change.set(true);
+    }
+
+    /// Returns the view that follows the latest one by a change, or `None` when the rules do not allow it.
+    pub fn next(&self, change: &Change, layout: &Layout) -> Option<Box<ViewOnDisk>> {
+        let has = |drives: &[u16], number: Le16| {
+            drives.iter().any(|drive| layout.geometry_of(*drive).drive == number.get())
+        };
+        let latest = self.latest.borrow();
+        let mut view = latest.clone();
+        for drive in view.drives.iter_mut().filter(|drive| drive.state.get() == DRIVE_OUT) {
+            if has(&change.back, drive.number) {
+                drive.state = Le16::new(DRIVE_IN);
+            }
+        }
+        keep_only(&mut view, |number| !has(&change.lost, number));
+        let mut ready = DriveSet::EMPTY;
+        if let Some(home) = change.home.filter(|home| !change.lost.contains(home)) {
+            let number = layout.geometry_of(home).drive;
+            let is_it = |slot: &u16| view.drives[usize::from(*slot)].number.get() == number;
+            ready = view.members().iter().filter(is_it).collect();
+            for shard in (0..layout.shards).filter(|shard| layout.homes_of(*shard).contains(&home)) {
+                add_home(&mut view, shard, number);
+            }
+        }
+        let (in_use, next) = (self.in_use.get(), view.members());
+        let is_lost = |slot: &u16| has(&change.lost, latest.drives[usize::from(*slot)].number);
+        let alive = (in_use | latest.members() | next).iter().filter(|slot| !is_lost(slot)).collect();
+        let may_be_homes = |shard: u16| {
+            let homes = latest.homes(shard);
+            self.rules.may_be_homes(ShardDrives { homes, ready: homes | ready }, next, view.homes(shard))
+        };
+        let may_follow = self.rules.may_change(in_use, latest.members(), next, alive)
+            && (0..layout.shards).all(may_be_homes);
+        view.counter = Le32::new(latest.counter.get() + 1);
+        may_follow.then_some(view)
+    }
+}
+
+/// Adds a home to a shard that lacks one.
+fn add_home(view: &mut ViewOnDisk, shard: u16, number: u16) {
+    let homes = &mut view.homes[usize::from(shard)].drives;
+    if homes.iter().all(|home| home.get() != number)
+        && let Some(slot) = homes.iter_mut().find(|home| home.get() == NO_HOME)
+    {
+        *slot = Le16::new(number);
+    }
+}
+
+/// A change of the view, by the places of the drives.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Change {
+    /// Drives that failed.
+    pub lost: Vec<u16>,
+    /// Drives that were out of the view.
+    pub back: Vec<u16>,
+    /// A drive that is ready to be the home of all shards that it was a home of.
+    pub home: Option<u16>,
+}
+
+impl Change {
+    /// A drive is in the view again.
+    pub fn back(drive: u16) -> Self {
+        Self { back: vec![drive], ..Self::default() }
+    }
+
+    /// A drive is a home again.
+    pub fn home(drive: u16) -> Self {
+        Self { home: Some(drive), ..Self::default() }
+    }
+
+    /// The same change, but a drive failed too.
+    pub fn without(&self, drive: u16) -> Self {
+        let mut change = self.clone();
+        change.lost.push(drive);
+        change.back.retain(|back| *back != drive);
+        change
+    }
+}
