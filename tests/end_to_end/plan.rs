@@ -180,6 +180,33 @@ async fn a_plan_takes_objects_and_wear_from_a_running_node() {
     assert!(refused.status.code() == Some(2) && error.contains("--set drives.endurance_used"), "{error}");
 }
 
+/// What `format` was told is what the plan is told, and each copy more makes a loss less probable.
+#[test]
+fn mirrors_are_planned_by_the_names_that_format_takes() {
+    let directory = tempfile::tempdir_in(binary::scratch_dir()).expect("a directory");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(binary::ringbolt());
+        let output = command.args(arguments).current_dir(directory.path()).output().expect("run ringbolt");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    run(&["plan", "init"]);
+    let mut losses = Vec::new();
+    for (name, copies) in [("none", 1), ("mirror", 2), ("mirror-3", 3), ("mirror-4", 4)] {
+        let drives = [0, 1, 2, 3].map(|number| format!("{name}-{number}"));
+        let mut format = vec!["format", "--size", "64MiB", "--redundancy", name];
+        format.extend(drives.iter().flat_map(|drive| ["--drive", drive]));
+        run(&format);
+        let set = format!("redundancy.format={name}");
+        let few = ["--set", "plan.samples=100", "--set", "drives.count=4", "--set", &set];
+        let json = run(&[&["plan", "run", "--json"][..], &few].concat());
+        let plan = Plan::from_json(&json).expect("a plan");
+        assert_eq!((plan.hardware.redundancy.copies, plan.hardware.redundancy.name()), (copies, name));
+        losses.push(plan.durability.data_loss_probability_per_year);
+    }
+    assert!(losses.windows(2).all(|pair| pair[1] < pair[0] / 100.0), "{losses:?}");
+}
+
 /// Regression: it left drives of gigabytes and half a result behind, and a server if there was one.
 #[test]
 fn a_calibration_that_is_ended_leaves_nothing_behind() {

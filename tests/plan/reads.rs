@@ -2,11 +2,9 @@
 
 use crate::scenario::{KEY_BYTES, SHARDS, constants, hardware, workload};
 use crate::{compare, directory, own_machine};
-use ringbolt_engine::node::sizing;
 use ringbolt_plan::calibrate::engine::SingleCore;
 use ringbolt_plan::constants::Constants;
 use ringbolt_plan::model::demand::{Draw, demand};
-use ringbolt_plan::model::layout::layout;
 use ringbolt_plan::model::node::Fleet;
 use ringbolt_plan::model::reads::DriveReads;
 use ringbolt_plan::sizes::{SizeClass, SizeHistogram};
@@ -49,9 +47,7 @@ fn predicted(constants: &Constants, bytes: u64, asked: Asked) -> DriveReads {
     let mut hardware = hardware(DRIVE_BYTES);
     // The server itself needs more, so there is no read cache.
     hardware.node.ram_bytes = 1 << 20;
-    let (object, _) = layout(&workload, hardware.redundancy, constants);
-    let drive = sizing::drive(DRIVE_BYTES, u64::from(SHARDS));
-    let fleet = Fleet { workload: &workload, hardware: &hardware, constants, object, drive };
+    let (fleet, _) = Fleet::of(&workload, &hardware, constants, u64::from(SHARDS));
     let months = demand(&workload, &Draw::MEAN);
     fleet.drive_reads(&months[0], 1.0)
 }

@@ -2,12 +2,10 @@
 
 use crate::scenario::{constants, hardware, workload};
 use crate::{agree, compare, directory, own_machine};
-use ringbolt_engine::node::sizing;
 use ringbolt_plan::calibrate::SHARDS;
 use ringbolt_plan::calibrate::requests::{IN_FLIGHT, Mix, Place, RequestCosts, Turns};
 use ringbolt_plan::constants::Constants;
 use ringbolt_plan::model::demand::{Draw, demand};
-use ringbolt_plan::model::layout::layout;
 use ringbolt_plan::model::node::{Fleet, Writes};
 use ringbolt_plan::sizes::{SizeClass, SizeHistogram};
 use ringbolt_tests::binary;
@@ -109,9 +107,7 @@ fn predicted_per_s(constants: &Constants) -> f64 {
     requests.puts_in_flight = IN_FLIGHT as f64;
     let mut hardware = hardware(DRIVE_BYTES);
     hardware.node.cores = 1;
-    let (object, _) = layout(&workload, hardware.redundancy, constants);
-    let drive = sizing::drive(DRIVE_BYTES, u64::from(SHARDS));
-    let fleet = Fleet { workload: &workload, hardware: &hardware, constants, object, drive };
+    let (fleet, _) = Fleet::of(&workload, &hardware, constants, u64::from(SHARDS));
     let months = demand(&workload, &Draw::MEAN);
     let busy = |times: f64| fleet.cpu(&months[0], 1.0, &Writes::default(), times);
     // The more puts there are, the fewer commits each of them needs, so the CPU time is not

@@ -94,6 +94,7 @@ pub fn hardware(drive_bytes: u64) -> Hardware {
             internal_write_amplification: 1.0,
             annual_failure_rate: 0.0,
             replacement_hours: 24.0,
+            rebuild_bytes_per_s: None,
             speed: DriveSpeed {
                 read_iops: 1e6,
                 write_iops: 1e6,

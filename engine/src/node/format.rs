@@ -219,10 +219,14 @@ fn choose_shards(asked: u16, size_bytes: u64, (drives, copies): (u64, u64)) -> R
 /// `copies` homes.
 pub(crate) fn shards_max(extents: u64, drives: u64, copies: u64) -> u64 {
     let most_on_drive = (extents / EXTENTS_PER_SHARD).min(ROOTS as u64);
-    // The drives take turns, so that in the last round some may have a shard more than others.
-    let busiest = |shards: u64| shards / drives * copies + (shards % drives).min(copies);
     let most = (most_on_drive * drives / copies).min(SHARDS_MAX as u64);
-    (0..=most).rev().find(|shards| busiest(*shards) <= most_on_drive).unwrap_or(0)
+    (0..=most).rev().find(|shards| homes_max(*shards, drives, copies) <= most_on_drive).unwrap_or(0)
+}
+
+/// Returns how many homes the drive with the most of them has. The drives take turns, so that in the
+/// last round some may have a shard more than others.
+pub(crate) fn homes_max(shards: u64, drives: u64, copies: u64) -> u64 {
+    shards / drives * copies + (shards % drives).min(copies)
 }
 
 /// Returns two shards for each core, but at least one for each drive and at most `most`.

@@ -15,6 +15,7 @@ use crate::format::record::{
     DeleteV1, ENVELOPE_BYTES, Mutation, PartPutV1, PartV1, PutV1, RunV1, STATE_NULL, SegmentV1, UploadPartV1,
 };
 pub use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, UNIT_BYTES};
+pub use crate::format::superblock::VIEW_DRIVES;
 use crate::index::{OrderedIndex, PointTable, Step, keys, leaf};
 use crate::shard::checkpoint;
 use crate::shard::entry::{EXTENTS_MAX, Entry};
@@ -301,12 +302,29 @@ pub fn drive(size_bytes: u64, shards: u64) -> DriveSizing {
     }
 }
 
-/// Returns how many shards `format` makes by default on a drive of a node with `cores` cores and
-/// `drives` drives.
-pub fn default_shards_per_drive(size_bytes: u64, cores: u64, drives: u64) -> u64 {
+/// Returns how many shards `format` makes by default on a node with `cores` cores and `drives`
+/// drives, the smallest of `size_bytes`, with `copies` copies of every byte.
+pub fn default_shards(size_bytes: u64, cores: u64, drives: u64, copies: u64) -> u64 {
     let extents = drive(size_bytes, 1).extents;
-    let most = format::shards_max(extents, drives.max(1), 1);
-    format::default_shards(cores, drives.max(1), most).div_ceil(drives.max(1))
+    format::default_shards(cores, drives.max(1), format::shards_max(extents, drives.max(1), copies.max(1)))
+}
+
+/// The shards of a node on its drives, as `format` lays them: shard n has its homes, one for each
+/// copy, on drives n, n + 1 and so on, modulo the number of drives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSizing {
+    pub drives: u64,
+    /// Copies of every byte, each on a drive of its own.
+    pub copies: u64,
+    pub shards: u64,
+    /// Homes on the drive that has the most of them.
+    pub homes_max: u64,
+}
+
+/// Returns the ring of `shards` shards on `drives` drives with `copies` copies.
+pub fn ring(shards: u64, drives: u64, copies: u64) -> RingSizing {
+    let (drives, copies, shards) = (drives.max(1), copies.max(1), shards.max(1));
+    RingSizing { drives, copies, shards, homes_max: format::homes_max(shards, drives, copies) }
 }
 
 /// Returns the extents that a shard can not do without beside its checkpoint of

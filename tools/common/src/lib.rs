@@ -13,6 +13,7 @@ pub mod nearest;
 pub mod number;
 pub mod process;
 pub mod random;
+pub mod redundancy;
 pub mod s3;
 pub mod text;
 pub mod units;

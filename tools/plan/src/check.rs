@@ -4,6 +4,7 @@
 //! that arithmetic with them gives finite numbers. Code that uses a plan after this check may rely
 //! on its figures.
 
+use super::hardware::Redundancy;
 use super::input;
 use super::model::search::NODES_MAX;
 use super::month::Month;
@@ -45,6 +46,8 @@ pub fn check(plan: &Plan) -> Result<(), Wrong> {
         // The weights have mean 1.
         held("day.shape", *weight, 0.0, HOURS as f64)?;
     }
+    let (copies, drives) = (plan.hardware.redundancy.copies, plan.hardware.drives.count);
+    held("redundancy.copies", f64::from(copies), 1.0, f64::from(Redundancy::COPIES_MAX.min(drives)))?;
     for (name, value) in figures(plan) {
         held(name, value, 0.0, FIGURE_MAX)?;
     }
@@ -117,6 +120,7 @@ fn hardware(plan: &Plan) -> Vec<(&'static str, f64)> {
     ];
     figures.extend(plan.hardware.limits.by_key());
     figures.extend(node.count.map(|count| ("node.count", f64::from(count))));
+    figures.extend(drives.rebuild_bytes_per_s.map(|rate| ("drives.rebuild_rate", rate)));
     figures
 }
 

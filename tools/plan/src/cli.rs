@@ -116,6 +116,8 @@ pub struct ScanArgs {
                                                       what if: any key of either file
   ringbolt plan run --sweep drives.size=7.68TB,15.36TB --sweep drives.count=8,12
                                                       all combinations, a row each; also with --csv and --json
+  ringbolt plan run --sweep redundancy.format=none,mirror,mirror-3
+                                                      what copies on the drives of a node cost, and what they save
   ringbolt plan run --live http://127.0.0.1:9001      objects, bytes and rates as a running node has them now
   ringbolt plan run --live http://127.0.0.1:9001 --device /dev/nvme0
                                                       and the wear of its drive, by nvme-cli or smartctl

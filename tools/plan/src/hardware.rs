@@ -2,6 +2,7 @@
 //! how it is written.
 
 use ringbolt_bench::profile::schema::DriveProfile;
+use ringbolt_tool_common::redundancy::NAMES;
 use serde::{Deserialize, Serialize};
 
 /// A plan does not use drives that are worn further than this.
@@ -55,6 +56,10 @@ pub struct Drives {
     pub annual_failure_rate: f64,
     /// This is the time from the failure of a drive to its replacement.
     pub replacement_hours: f64,
+    /// This is the rate at which the replacement is filled; `None` means a share of what the drives
+    /// and the network can do.
+    #[serde(default)]
+    pub rebuild_bytes_per_s: Option<f64>,
     pub speed: DriveSpeed,
 }
 
@@ -74,13 +79,24 @@ pub struct DriveSpeed {
     pub profile: Option<Box<DriveProfile>>,
 }
 
-/// Says how objects are stored on drives: in `data + parity` pieces, of which any `data` suffice.
+/// Says how objects are stored on drives: in `data + parity` pieces, of which any `data` suffice, or
+/// in whole copies on the drives of one node.
+///
+/// Invariant: there are copies or pieces, never both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redundancy {
     pub data: u32,
     pub parity: u32,
     #[serde(default)]
     pub small_objects: SmallObjects,
+    /// Counts the copies of every byte, as `ringbolt format --redundancy` makes them; 1 without
+    /// mirrors.
+    #[serde(default = "one")]
+    pub copies: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Says how objects that fit into a record are stored on drives.
@@ -102,16 +118,39 @@ impl Drives {
 }
 
 impl Redundancy {
-    /// Stores each object once, as Ringbolt does today.
+    /// Stores each object once.
     pub const SINGLE: Self = Self::pieces(1, 0);
+    /// A shard has at most this many homes, and each holds a copy.
+    pub const COPIES_MAX: u32 = NAMES.len() as u32;
 
     pub const fn pieces(data: u32, parity: u32) -> Self {
-        Self { data, parity, small_objects: SmallObjects::Pieces }
+        Self { data, parity, small_objects: SmallObjects::Pieces, copies: 1 }
+    }
+
+    pub const fn mirror(copies: u32) -> Self {
+        Self { copies, ..Self::SINGLE }
+    }
+
+    /// Returns the redundancy with this name of `ringbolt format --redundancy`.
+    pub fn of_name(name: &str) -> Option<Self> {
+        NAMES
+            .iter()
+            .position(|other| *other == name)
+            .map(|failures_max| Self::mirror(failures_max as u32 + 1))
+    }
+
+    /// Returns the name of the copies in `ringbolt format --redundancy`.
+    pub fn name(self) -> &'static str {
+        NAMES.get((self.copies as usize).saturating_sub(1)).unwrap_or(&"mirror")
+    }
+
+    pub const fn is_mirror(self) -> bool {
+        self.copies > 1
     }
 
     /// Returns the stored bytes for each byte of the pieces that suffice.
     pub fn overhead(self) -> f64 {
-        f64::from(self.data + self.parity) / f64::from(self.data)
+        f64::from(self.data + self.parity) / f64::from(self.data) * f64::from(self.copies)
     }
 }
 

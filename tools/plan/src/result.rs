@@ -148,7 +148,7 @@ pub struct Layout {
     pub logical_bytes_per_object: f64,
     /// This is the live size without redundancy: record, padding, headers, units.
     pub stored_bytes_per_object: f64,
-    /// This is the live size with all pieces of the redundancy; `None` if an older program wrote
+    /// This is the live size with all pieces or copies; `None` if an older program wrote
     /// the file.
     #[serde(default)]
     pub redundant_bytes_per_object: Option<f64>,
@@ -168,7 +168,7 @@ pub struct ClassLayout {
     pub logical_share: f64,
     pub logical_bytes_per_object: f64,
     pub stored_bytes_per_object: f64,
-    /// This is the size with all pieces; `None` if an older program wrote the file.
+    /// This is the size with all pieces or copies; `None` if an older program wrote the file.
     #[serde(default)]
     pub redundant_bytes_per_object: Option<f64>,
     /// This is the share of the stored bytes that are not users' data.
@@ -184,8 +184,15 @@ pub struct NodeCapacity {
     pub checkpoint_bytes: f64,
     /// This is kept free for the cleaner and the log.
     pub held_back_bytes: f64,
-    /// This is the size that can be live.
+    /// This stays free on drives with fewer shards than the drive with the most, which is full first;
+    /// 0 if an older program wrote the file.
+    #[serde(default)]
+    pub uneven_bytes: f64,
+    /// This is the size that can be live, all copies together.
     pub usable_bytes: f64,
+    /// This is the size that can be live of one copy; `None` if an older program wrote the file.
+    #[serde(default)]
+    pub usable_once_bytes: Option<f64>,
     /// This is the size of the index in the first month on [`Plan::nodes`] nodes.
     pub index_bytes: f64,
     pub ram_bytes: f64,
@@ -255,6 +262,10 @@ pub struct Durability {
     pub model: String,
     /// Counts the drives of all nodes.
     pub drives: u32,
+    /// Counts the groups of drives of all nodes that hold all copies of some objects, so that data
+    /// are lost when a whole group is; `None` without mirrors.
+    #[serde(default)]
+    pub groups: Option<u32>,
     pub drive_failures_per_year: f64,
     /// This is the time to read and write again what a drive held; `None` without redundancy,
     /// because there is nothing to rebuild from.

@@ -4,6 +4,7 @@ use super::error::InputError;
 use super::fields::Fields;
 use super::speed;
 use crate::hardware::{Cost, Drives, Hardware, Limits, Node, Redundancy, SmallObjects};
+use ringbolt_engine::node::sizing::VIEW_DRIVES;
 
 /// Manufacturers count drive writes per day over the days of the warranty, with this many days per
 /// year.
@@ -59,6 +60,7 @@ fn drives(fields: &Fields, notes: &mut Vec<String>) -> Result<Drives, InputError
         internal_write_amplification: fields.real("drives.internal_write_amplification")?,
         annual_failure_rate: fields.real("drives.annual_failure_rate")?,
         replacement_hours: fields.real("drives.replacement_hours")?,
+        rebuild_bytes_per_s: fields.real_if("drives.rebuild_rate")?,
         speed: speed::read(fields, size_bytes, notes)?,
     })
 }
@@ -83,6 +85,13 @@ fn redundancy(fields: &Fields, node: &Node, drives: &Drives) -> Result<Redundanc
         "copies" => SmallObjects::Copies,
         _ => SmallObjects::Pieces,
     };
+    let mirror = Redundancy::of_name(&fields.text("redundancy.format")?).unwrap_or(Redundancy::SINGLE);
+    if mirror.is_mirror() {
+        return match mirrored(data + parity, mirror.copies, drives.count) {
+            Some(reason) => Err(fields.refuse("redundancy.format", reason)),
+            None => Ok(mirror),
+        };
+    }
     if data > 1 && parity == 0 {
         let reason = "pieces without parity: each lost drive would take a part of every object; give \
              redundancy.parity, or data = 1";
@@ -97,7 +106,28 @@ fn redundancy(fields: &Fields, node: &Node, drives: &Drives) -> Result<Redundanc
                  more drives, or fewer pieces"
             ),
         )),
-        _ => Ok(Redundancy { data, parity, small_objects }),
+        _ => Ok(Redundancy { small_objects, ..Redundancy::pieces(data, parity) }),
+    }
+}
+
+/// Returns why a node of `drives` drives has no `copies` copies of objects in `pieces` pieces, if there
+/// is a reason.
+fn mirrored(pieces: u32, copies: u32, drives: u32) -> Option<String> {
+    match () {
+        () if pieces > 1 => Some(
+            "there are copies on the drives of a node or pieces on the drives of several, not both: give \
+             redundancy.format = \"none\", or redundancy.data = 1 and redundancy.parity = 0"
+                .to_owned(),
+        ),
+        () if drives < copies => Some(format!(
+            "{copies} copies lie on as many drives of a node, but drives.count is {drives}: give more drives, or \
+             fewer copies"
+        )),
+        () if drives as usize > VIEW_DRIVES => Some(format!(
+            "drives.count is {drives}, and a node that keeps copies has at most {VIEW_DRIVES} drives: give fewer \
+             drives to a node, and more nodes"
+        )),
+        () => None,
     }
 }
 

@@ -7,6 +7,7 @@ use super::kind::Kind;
 use crate::hardware::ENDURANCE_USED_MAX;
 use crate::sizes::KEY_BYTES_MAX;
 use ringbolt_tool_common::nearest::nearest;
+use ringbolt_tool_common::redundancy;
 use ringbolt_tool_common::s3::limits::{BODY_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN};
 
 /// Names one of the two files.
@@ -299,7 +300,7 @@ const HARDWARE_KEYS: &[Key] = &[
     set("node.watts", WATTS, "0", "power without the drives"),
     set("node.price", MONEY, "0", "price without the drives"),
     required("drives.count", Kind::Whole { least: 1, most: 1000 }, "12", "drives in one node"),
-    required("drives.size", Kind::DriveBytes, "\"7.68TB\"", "size of one drive"),
+    required("drives.size", Kind::DriveBytes, "\"7.68TB\"", "size of one drive, the smallest"),
     set("drives.price", MONEY, "0", "price of one drive"),
     set("drives.watts", WATTS, "0", "power of one drive"),
     absent(
@@ -340,12 +341,19 @@ const HARDWARE_KEYS: &[Key] = &[
         "24",
         "until a failed drive has another in its place",
     ),
+    absent("drives.rebuild_rate", Kind::BytesPerS, "\"200MB/s\"", "at which a new drive is filled again"),
     absent("drives.profile", Kind::File, "\"drive.json\"", "what `ringbolt bench profile` measured"),
     absent("drives.read_iops", IOPS, "400_000", "random reads of 4 KiB a second"),
     absent("drives.write_iops", IOPS, "80_000", "random durable writes of 4 KiB a second"),
     absent("drives.read_bandwidth", Kind::BytesPerS, "\"5GB/s\"", "sequential reads"),
     absent("drives.write_bandwidth", Kind::BytesPerS, "\"2GB/s\"", "sequential writes, settled"),
     absent("drives.speed_source", Kind::Text, "\"data sheet\"", "where the figures are from"),
+    set(
+        "redundancy.format",
+        Kind::Word(&redundancy::NAMES),
+        "\"none\"",
+        "copies on the drives of a node, as `ringbolt format --redundancy` makes them",
+    ),
     set("redundancy.data", Kind::Whole { least: 1, most: 64 }, "1", "pieces that suffice"),
     set("redundancy.parity", Kind::Whole { least: 0, most: 64 }, "0", "pieces that may be lost"),
     set(

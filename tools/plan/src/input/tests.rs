@@ -180,6 +180,18 @@ fn defaults_hold_when_keys_are_not_there() {
 }
 
 #[test]
+fn copies_are_named_as_format_names_them() {
+    for (name, copies) in [("none", 1), ("mirror", 2), ("mirror-3", 3), ("mirror-4", 4)] {
+        let set = format!("redundancy.format={name}");
+        let Input { hardware, notes, .. } = with(&[&set, "drives.rebuild_rate=200MB/s"]).unwrap();
+        assert_eq!((hardware.redundancy, hardware.redundancy.name()), (Redundancy::mirror(copies), name));
+        assert_eq!(hardware.drives.rebuild_bytes_per_s, Some(2e8));
+        assert_eq!(notes, [] as [String; 0]);
+    }
+    assert_eq!(with(&[]).unwrap().hardware.drives.rebuild_bytes_per_s, None);
+}
+
+#[test]
 fn what_is_odd_is_noted() {
     for (set, part) in [
         (vec!["redundancy.data=4", "redundancy.parity=2", "node.count=3"], "fewer nodes than the 6 pieces"),

@@ -97,9 +97,12 @@ impl<'a> Compared<'a> {
     fn stored(&self) -> Vec<DifferenceLine> {
         let (live, layout) = (self.live, &self.plan.layout);
         let objects = self.level(self.demand.objects_at_start, self.demand.objects_at_end) / self.nodes;
+        // A node counts what is live once, however many copies there are.
+        let redundancy = self.plan.hardware.redundancy;
         let stored_bytes_per_object = layout
             .redundant_bytes_per_object
-            .unwrap_or(layout.stored_bytes_per_object * self.plan.hardware.redundancy.overhead());
+            .unwrap_or(layout.stored_bytes_per_object * redundancy.overhead())
+            / f64::from(redundancy.copies);
         let per_object = |bytes: f64| (live.objects > 0.0).then(|| bytes / live.objects);
         vec![
             line("objects", objects, Some(live.objects)),
@@ -130,7 +133,8 @@ impl<'a> Compared<'a> {
         let grown =
             if self.first.put_per_s > 0.0 { self.demand.put_per_s / self.first.put_per_s } else { 1.0 };
         let fill = |at: usize| plan.fill.months.get(at).map_or(0.0, |fill| fill.fill_p50);
-        let can_be_live = usable_bytes(&plan.node, live.capacity_bytes);
+        let copies = f64::from(plan.hardware.redundancy.copies);
+        let can_be_live = usable_bytes(&plan.node, live.capacity_bytes) / copies;
         vec![
             line("write_amplification", endurance.write_amplification, live.write_amplification()),
             line(

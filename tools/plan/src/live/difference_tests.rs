@@ -1,4 +1,5 @@
 use super::*;
+use crate::hardware::Redundancy;
 use crate::model;
 use crate::model::testing::{constants, hardware, workload};
 use std::collections::BTreeMap;
@@ -83,6 +84,21 @@ fn a_node_that_does_as_planned_does_not_differ() {
     }
     let wear_only = difference.notes.iter().all(|note| note.contains("the wear of /dev/nvme0"));
     assert!(wear_only, "nothing else to remark: {:?}", difference.notes);
+}
+
+/// A node counts what is live once, and what its drives have room for with all copies.
+#[test]
+fn a_node_with_mirrors_that_does_as_planned_does_not_differ() {
+    let mut hardware = hardware();
+    (hardware.node.count, hardware.redundancy) = (Some(8), Redundancy::mirror(2));
+    let plan = model::plan(&workload(), &hardware, &constants(), 0).unwrap();
+    let live = obedient(&plan);
+    let once = plan.layout.stored_bytes_per_object * live.objects;
+    assert!((live.live_bytes / once - 1.0).abs() < 1e-9, "{live:?}");
+    for line in &difference(&plan, &live, IN_FIRST_MONTH).lines {
+        let tolerance = if line.name == "fill_share" { 0.05 } else { 1e-9 };
+        assert!(line.relative().unwrap().abs() < tolerance, "{line:?}");
+    }
 }
 
 #[test]

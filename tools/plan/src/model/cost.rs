@@ -18,7 +18,7 @@ pub fn cost(fleet: &Fleet<'_>, month: &MonthDemand, load: &NodeLoad, nodes: u32)
     let power_per_month = watts / 1000.0 * (MONTH_S / HOUR_S) * cost.price_per_kwh;
     let per_month = purchase / (cost.years * 12.0) + power_per_month;
     // This is the number of users' bytes for each live byte on drives.
-    let users = fleet.object.logical_bytes / fleet.object.stored_bytes();
+    let users = fleet.object.logical_bytes / fleet.stored_bytes();
     let usable_tb = nodes * load.capacity.usable_bytes * hardware.limits.capacity * users / TB;
     let stored_tb = nodes * load.live_bytes * users / TB;
     let requests =

@@ -4,9 +4,12 @@
 //! more than `parity` of them fail before the first is replaced. Within one period of repair, a
 //! drive fails with probability 1 - exp(-rate x period), and more than `parity` drives by the
 //! binomial distribution; the periods of a year are independent. This is the model that Backblaze
-//! published (`erasure-coding-durability`, 2018).
+//! published (`erasure-coding-durability`, 2018). Drives that hold copies for each other are counted
+//! by [`mirror`].
 
+use super::mirror;
 use super::node::{Fleet, NodeLoad};
+use crate::hardware::Redundancy;
 use crate::result::Durability;
 
 const HOURS_PER_YEAR: f64 = 365.0 * 24.0;
@@ -42,44 +45,67 @@ pub fn durability(fleet: &Fleet<'_>, load: &NodeLoad, nodes: u32) -> Durability 
     let rate = hardware.drives.annual_failure_rate;
     let redundancy = hardware.redundancy;
     let on_drive = load.live_bytes / f64::from(hardware.drives.count);
-    let set = redundancy.data + redundancy.parity;
-    let sets = f64::from(drives) / f64::from(set);
-    let (rebuild_hours, rebuild_bound_by) = match redundancy.parity {
-        0 => (None, "there is nothing to rebuild from: each object lies on one drive".to_owned()),
-        _ => rebuild(fleet, on_drive),
+    let (rebuild_hours, rebuild_bound_by) = if redundancy.parity == 0 && !redundancy.is_mirror() {
+        (None, "there is nothing to rebuild from: each object lies on one drive".to_owned())
+    } else {
+        rebuild(fleet, on_drive)
     };
     let repair_hours = hardware.drives.replacement_hours + rebuild_hours.unwrap_or(0.0);
-    let of_set = if redundancy.parity == 0 {
-        // Each failure is a loss, however soon the drive is replaced.
-        -(-rate * f64::from(set)).exp_m1()
+    let (data_loss_probability_per_year, stored, groups) = if redundancy.is_mirror() {
+        let of_node = mirror::groups(hardware.drives.count, redundancy.copies);
+        let groups = nodes.saturating_mul(of_node);
+        let of_group =
+            mirror::losses_of_group_per_year(redundancy.copies, rate, repair_hours / HOURS_PER_YEAR);
+        let probability = mirror::loss_probability_per_year(f64::from(groups), of_group);
+        (probability, load.live_bytes / f64::from(of_node), Some(groups))
     } else {
-        loss_of_set(redundancy.data, redundancy.parity, rate, repair_hours)
+        let set = f64::from(redundancy.data + redundancy.parity);
+        let of_set = loss_of_pieces(redundancy, rate, repair_hours);
+        let probability = -(f64::from(drives) / set * (-of_set).ln_1p()).exp_m1();
+        (probability, on_drive * set, None)
     };
-    let stored = on_drive * f64::from(set);
-    let logical = fleet.object.logical_bytes / fleet.object.stored_bytes().max(1.0);
+    let logical = fleet.object.logical_bytes / fleet.stored_bytes().max(1.0);
     Durability {
-        model: MODEL.to_owned(),
+        model: format!("{MODEL}{}", if groups.is_some() { mirror::MODEL } else { "" }),
         drives,
+        groups,
         drive_failures_per_year: f64::from(drives) * rate,
         rebuild_hours,
         rebuild_bound_by,
-        data_loss_probability_per_year: -(sets * (-of_set).ln_1p()).exp_m1(),
+        data_loss_probability_per_year,
         bytes_lost_per_loss: stored * logical,
+    }
+}
+
+/// Returns the probability that one set of drives with the pieces of objects loses data within a year.
+fn loss_of_pieces(redundancy: Redundancy, rate: f64, repair_hours: f64) -> f64 {
+    match redundancy.parity {
+        // Each failure is a loss, however soon the drive is replaced.
+        0 => -(-rate * f64::from(redundancy.data)).exp_m1(),
+        parity => loss_of_set(redundancy.data, parity, rate, repair_hours),
     }
 }
 
 /// Returns the duration of a rebuild in hours, and what limits it.
 fn rebuild(fleet: &Fleet<'_>, on_drive: f64) -> (Option<f64>, String) {
-    let (hardware, data) = (fleet.hardware, f64::from(fleet.hardware.redundancy.data));
-    let rates = [
-        (hardware.drives.speed.write_bytes_per_s, "writes of the new drive"),
-        (hardware.node.nic_bytes_per_s / data, "the NIC, which takes in the pieces it is made from"),
-        (hardware.drives.speed.read_bytes_per_s, "reads of the other drives"),
+    let (hardware, redundancy) = (fleet.hardware, fleet.hardware.redundancy);
+    let hours = |rate: f64| Some(on_drive / rate / HOUR_S);
+    if let Some(rate) = hardware.drives.rebuild_bytes_per_s {
+        return (hours(rate), "drives.rebuild_rate, as it was given".to_owned());
+    }
+    let speed = &hardware.drives.speed;
+    let of_drives = [
+        (speed.write_bytes_per_s, "writes of the new drive"),
+        (speed.read_bytes_per_s, "reads of the other drives"),
     ];
-    let slowest = rates.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
+    // Copies are in the same node, pieces in others.
+    let nic = (!redundancy.is_mirror()).then(|| {
+        let rate = hardware.node.nic_bytes_per_s / f64::from(redundancy.data);
+        (rate, "the NIC, which takes in the pieces it is made from")
+    });
+    let slowest = of_drives.into_iter().chain(nic).min_by(|a, b| a.0.total_cmp(&b.0));
     let (rate, by) = slowest.unwrap_or((1.0, "nothing"));
-    let hours = on_drive / (rate * REBUILD_SHARE) / HOUR_S;
-    (Some(hours), format!("{by}, of which it takes {:.0}%", REBUILD_SHARE * 100.0))
+    (hours(rate * REBUILD_SHARE), format!("{by}, of which it takes {:.0}%", REBUILD_SHARE * 100.0))
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! sizes of a workload.
 //!
 //! Invariants: lengths are the engine's own ([`sizing`]); this module only takes means over the
-//! sizes of a class. With redundancy, a piece of an object is stored as the engine stores an object
-//! of that length.
+//! sizes of a class. With pieces, each is stored as the engine stores an object of that length. The
+//! copies of a mirror are alike, and only drives have all of them: [`ObjectCost`] is that of one
+//! copy, and [`super::node`] multiplies what drives take.
 
 use super::reads::{OpenCost, Ranges, ReadCost};
 use crate::constants::Constants;
@@ -20,7 +21,7 @@ const POINTS: u64 = 32;
 /// Leaves need this much memory for each byte in them, because they are about three quarters full.
 pub const LEAF_SLACK: f64 = 1.35;
 
-/// Holds the mean costs of one object with all of its pieces.
+/// Holds the mean costs of one object with all of its pieces, and with one copy of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ObjectCost {
     /// This is what users stored.
@@ -58,7 +59,7 @@ pub struct ObjectCost {
 }
 
 impl ObjectCost {
-    /// Returns the live bytes on drives, as the engine counts them.
+    /// Returns the live bytes of one copy, as the engine counts them.
     pub fn stored_bytes(&self) -> f64 {
         self.record_bytes * (1.0 + sizing::COPIES_OVERHEAD_SHARE) + self.slice_bytes
     }
@@ -199,10 +200,14 @@ pub fn layout(workload: &Workload, redundancy: Redundancy, constants: &Constants
     };
     let (single, redundant) = (costs(Redundancy::SINGLE), costs(redundancy));
     let (mean_single, mut mean) = (mean(&single), mean(&redundant));
+    let copies = f64::from(redundancy.copies);
     let classes = weighed
         .iter()
         .zip(single.iter().zip(&redundant))
-        .map(|((class, _), costs)| class_layout(class, costs, &mean_single))
+        .map(|((class, _), (single, redundant))| ClassLayout {
+            redundant_bytes_per_object: Some(redundant.stored_bytes() * copies),
+            ..class_layout(class, single, &mean_single)
+        })
         .collect();
     // The live bytes of a running node are those of objects that are stored once.
     let times = objects.live_bytes_per_object.map_or(1.0, |seen| seen / mean_single.stored_bytes());
@@ -211,7 +216,7 @@ pub fn layout(workload: &Workload, redundancy: Redundancy, constants: &Constants
         classes,
         logical_bytes_per_object: mean_single.logical_bytes,
         stored_bytes_per_object: mean_single.stored_bytes() * times,
-        redundant_bytes_per_object: Some(mean.stored_bytes()),
+        redundant_bytes_per_object: Some(mean.stored_bytes() * copies),
         waste_share: waste_share(&mean_single),
         index_bytes_per_object: mean.index_bytes,
     };
@@ -230,11 +235,8 @@ fn asked_share(class: &SizeClass, sizes: &SizeHistogram, by_size: Option<&[SizeC
     entry.share * class.share / objects
 }
 
-fn class_layout(
-    class: &SizeClass,
-    (single, redundant): (&ObjectCost, &ObjectCost),
-    mean: &ObjectCost,
-) -> ClassLayout {
+/// Returns the layout of a class whose objects are stored once.
+fn class_layout(class: &SizeClass, single: &ObjectCost, mean: &ObjectCost) -> ClassLayout {
     let all = mean.logical_bytes.max(f64::MIN_POSITIVE);
     ClassLayout {
         lower_bytes: class.lower_bytes,
@@ -243,7 +245,7 @@ fn class_layout(
         logical_share: class.share * single.logical_bytes / all,
         logical_bytes_per_object: single.logical_bytes,
         stored_bytes_per_object: single.stored_bytes(),
-        redundant_bytes_per_object: Some(redundant.stored_bytes()),
+        redundant_bytes_per_object: None,
         waste_share: waste_share(single),
     }
 }

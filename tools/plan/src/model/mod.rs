@@ -3,7 +3,7 @@
 //! Its parts are [`demand`] (what each month asks for), [`layout`] (what an object needs),
 //! [`cleaner`] (what writing costs), [`reads`] (what requests read), [`node`] (the load of one node
 //! of a number of nodes), [`search`] (how many suffice), [`forecast`] (Monte Carlo), [`durability`]
-//! and [`cost`].
+//! (what drives lose), [`mirror`] (what drives with copies on each other lose) and [`cost`].
 
 pub mod cleaner;
 pub mod cost;
@@ -12,6 +12,9 @@ pub mod durability;
 mod figures;
 pub mod forecast;
 pub mod layout;
+pub mod mirror;
+#[cfg(test)]
+mod mirror_tests;
 pub mod node;
 mod notes;
 pub mod reads;
@@ -65,12 +68,10 @@ pub fn plan(
     if hardware.drives.size_bytes < least_bytes {
         return Err(ModelError::DriveTooSmall { size_bytes: hardware.drives.size_bytes, least_bytes });
     }
-    let (object, layout) = layout::layout(workload, hardware.redundancy, constants);
-    let drives = u64::from(hardware.drives.count);
-    let shards =
-        sizing::default_shards_per_drive(hardware.drives.size_bytes, u64::from(hardware.node.cores), drives);
-    let drive = sizing::drive(hardware.drives.size_bytes, shards);
-    let fleet = Fleet { workload, hardware, constants, object, drive };
+    let (drives, copies) = (u64::from(hardware.drives.count), u64::from(hardware.redundancy.copies));
+    let cores = u64::from(hardware.node.cores);
+    let shards = sizing::default_shards(hardware.drives.size_bytes, cores, drives, copies);
+    let (fleet, layout) = Fleet::of(workload, hardware, constants, shards);
     let demands = demand(workload, &Draw::MEAN);
     check(&fleet, &demands)?;
     let first = demands.first().copied().unwrap_or_default();
@@ -146,7 +147,7 @@ fn month_plan(
         month: fleet.workload.horizon.start.plus(at as u32),
         objects: month.objects_at_end,
         logical_bytes: month.objects_at_end * fleet.object.logical_bytes,
-        stored_bytes: month.objects_at_end * fleet.object.stored_bytes(),
+        stored_bytes: month.objects_at_end * fleet.stored_bytes(),
         peak_put_per_s: month.put_per_s * peak,
         peak_get_per_s: month.get_per_s * peak,
         needed,

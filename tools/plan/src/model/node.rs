@@ -6,14 +6,14 @@
 
 use super::cleaner::{LogState, LogWrites, ShardExtents, log_writes, shard_extents};
 use super::demand::MonthDemand;
-use super::layout::{ObjectCost, alone_bytes, commit_bytes};
+use super::layout::{ObjectCost, alone_bytes, commit_bytes, layout};
 
 use crate::constants::Constants;
 use crate::hardware::Hardware;
-use crate::result::{Constraint, NodeCapacity};
+use crate::result::{Constraint, Layout, NodeCapacity};
 use crate::workload::Workload;
 use ringbolt_engine::node::memory::{self, MemoryShares};
-use ringbolt_engine::node::sizing::{self, DriveSizing};
+use ringbolt_engine::node::sizing::{self, DriveSizing, RingSizing};
 use ringbolt_tool_common::units::{DAY_S, DAYS_PER_YEAR, MIB};
 
 /// The heads of a request and of its response on the wire have these sizes, including the
@@ -31,6 +31,9 @@ pub struct Fleet<'a> {
     pub hardware: &'a Hardware,
     pub constants: &'a Constants,
     pub object: ObjectCost,
+    /// Describes the shards of one node on its drives.
+    pub ring: RingSizing,
+    /// Describes the drive with the most shards.
     pub drive: DriveSizing,
 }
 
@@ -39,7 +42,7 @@ pub struct Fleet<'a> {
 pub struct NodeLoad {
     pub uses: [f64; Constraint::ALL.len()],
     pub capacity: NodeCapacity,
-    /// This is the live size on all drives of the node.
+    /// This is the live size on all drives of the node, all copies together.
     pub live_bytes: f64,
     pub writes: Writes,
 }
@@ -47,7 +50,7 @@ pub struct NodeLoad {
 /// Holds the writes to one drive in bytes per second, as the mean of the day.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Writes {
-    /// This is the size of users' data, with redundancy.
+    /// This is the size of users' data, with all pieces, but one copy of each.
     pub user: f64,
     pub objects: f64,
     pub deletes: f64,
@@ -80,30 +83,73 @@ struct LogBytes {
     deletes: f64,
 }
 
+impl<'a> Fleet<'a> {
+    /// Returns the fleet whose nodes have `shards` shards each, and the layout of its objects.
+    pub fn of(
+        workload: &'a Workload,
+        hardware: &'a Hardware,
+        constants: &'a Constants,
+        shards: u64,
+    ) -> (Self, Layout) {
+        let (object, layout) = layout(workload, hardware.redundancy, constants);
+        let copies = u64::from(hardware.redundancy.copies);
+        let ring = sizing::ring(shards, u64::from(hardware.drives.count), copies);
+        let drive = sizing::drive(hardware.drives.size_bytes, ring.homes_max);
+        (Self { workload, hardware, constants, object, ring, drive }, layout)
+    }
+}
+
 impl Fleet<'_> {
     fn drives(&self) -> f64 {
         f64::from(self.hardware.drives.count)
     }
 
-    /// Returns the capacity of each of `nodes` nodes that share `objects`.
+    pub fn copies(&self) -> f64 {
+        f64::from(self.hardware.redundancy.copies)
+    }
+
+    /// Returns the number of drives to which each copy of a node's data goes, on average. What is
+    /// written once for each copy comes to a drive at the rate of the node over this number.
+    fn drives_by_copy(&self) -> f64 {
+        self.drives() / self.copies()
+    }
+
+    /// Returns the share of a node's shards that the drive with the most of them has.
+    fn shards_share_max(&self) -> f64 {
+        self.ring.homes_max as f64 / self.ring.shards as f64
+    }
+
+    /// Returns the live bytes of an object on drives, with all pieces and copies.
+    pub fn stored_bytes(&self) -> f64 {
+        self.object.stored_bytes() * self.copies()
+    }
+
+    /// Returns the capacity of each of `nodes` nodes that share `objects`. Objects are spread evenly
+    /// over the shards, and a shard takes an extent from all of its homes or from none, so the drive
+    /// with the most shards decides what the others can hold.
     pub fn capacity(&self, objects: f64, nodes: f64) -> NodeCapacity {
         let drives = self.drives();
         let index_bytes = objects / nodes * self.object.index_bytes;
         let (drive, extent) = (&self.drive, self.drive.extent_bytes as f64);
         let shards = drive.shards as f64;
-        let index_of_shard = index_bytes / drives / shards;
+        let index_of_shard = index_bytes / self.ring.shards as f64;
         let checkpoint_bytes = index_of_shard * self.constants.checkpoint_share_of_index.value;
         let ShardExtents { checkpoint, kept } = shard_extents(drive, index_of_shard, checkpoint_bytes);
         let held_back = shards * (kept + drive.cleaner_extents as f64) * extent;
         let raw = self.hardware.drives.size_bytes as f64;
         let extents = drive.extents as f64 * extent;
         let checkpoint_bytes = shards * checkpoint * extent;
+        let room = (extents - checkpoint_bytes - held_back).max(0.0);
+        let homes = self.ring.shards * self.ring.copies;
+        let usable_bytes = room * (homes as f64 / self.ring.homes_max as f64);
         NodeCapacity {
             raw_bytes: drives * raw,
             format_bytes: drives * (raw - extents),
             checkpoint_bytes: drives * checkpoint_bytes,
             held_back_bytes: drives * held_back,
-            usable_bytes: drives * (extents - checkpoint_bytes - held_back).max(0.0),
+            uneven_bytes: (drives * room - usable_bytes).max(0.0),
+            usable_bytes,
+            usable_once_bytes: Some(usable_bytes / self.copies()),
             index_bytes,
             ram_bytes: self.hardware.node.ram_bytes as f64,
         }
@@ -136,7 +182,7 @@ impl Fleet<'_> {
 
     /// Returns the live bytes on one of `nodes` nodes that share `objects`.
     pub fn live_bytes(&self, objects: f64, nodes: f64) -> f64 {
-        objects / nodes * self.object.stored_bytes()
+        objects / nodes * self.stored_bytes()
     }
 
     /// Returns how many of `objects` fit on `nodes` nodes, which refuse the rest.
@@ -156,7 +202,7 @@ impl Fleet<'_> {
 
     /// Returns the writes to each drive; all nodes together hold `objects`.
     fn writes(&self, month: &MonthDemand, nodes: f64, objects: f64) -> Writes {
-        let (object, drives) = (&self.object, self.drives() * nodes);
+        let (object, drives) = (&self.object, self.drives_by_copy() * nodes);
         if month.put_per_s + month.delete_per_s <= 0.0 {
             return Writes::default();
         }
@@ -164,7 +210,8 @@ impl Fleet<'_> {
         let written = self.log_bytes(month, nodes);
         let log = written.puts + written.deletes;
         let extent = self.drive.extent_bytes as f64;
-        let stored = objects / drives;
+        // The drive with the most shards stands for all in what the cleaner moves.
+        let stored = objects / nodes * self.shards_share_max();
         let index_bytes = stored * object.index_bytes;
         let tail_gaps = self.constants.slice_tail_gaps_share.value * object.tail_bytes;
         let state = LogState {
@@ -178,7 +225,7 @@ impl Fleet<'_> {
         let LogWrites { live_share, moved_bytes, checkpoint_bytes } =
             log_writes(&self.drive, &state, month.dying_share);
         Writes {
-            user: puts * object.piece_bytes,
+            user: puts * object.piece_bytes / self.copies(),
             objects: written.puts + puts * object.slice_written_bytes,
             deletes: written.deletes,
             cleaner: log * moved_bytes,
@@ -202,7 +249,7 @@ impl Fleet<'_> {
         let commits = self.commits(month, nodes, 1.0, 0.0);
         let shared_bytes =
             commit_bytes(record_bytes, alone, commits.records) / commits.records - record_bytes;
-        let by_drive = self.constants.log_bytes_factor.value / nodes / self.drives();
+        let by_drive = self.constants.log_bytes_factor.value / nodes / self.drives_by_copy();
         LogBytes {
             puts: puts * (put_bytes + shared_bytes) * by_drive,
             deletes: deletes * (delete_bytes + shared_bytes) * by_drive,
@@ -232,22 +279,21 @@ impl Fleet<'_> {
     }
 
     /// Returns the used share of a drive's IOPS, with `times` the mean rates. Reads and writes take
-    /// turns: each takes the time that it takes alone.
+    /// turns: each takes the time that it takes alone. One copy is read, and all are written.
     fn iops(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
-        let (object, drives) = (&self.object, self.drives() * nodes);
         let speed = &self.hardware.drives.speed;
-        let reads = self.drive_reads(month, nodes).reads / drives;
-        let slices = month.put_per_s * object.slice_writes / drives;
-        let copies = writes.cleaner / COPIES_BYTES;
-        let commits = self.commits(month, nodes, times, 0.0).per_s / self.drives();
-        (reads * times) / speed.read_iops + ((slices + copies) * times + commits) / speed.write_iops
+        let reads = self.drive_reads(month, nodes).reads / (self.drives() * nodes);
+        let slices = month.put_per_s * self.object.slice_writes / (self.drives_by_copy() * nodes);
+        let moves = writes.cleaner / COPIES_BYTES;
+        let commits = self.commits(month, nodes, times, 0.0).per_s / self.drives_by_copy();
+        (reads * times) / speed.read_iops + ((slices + moves) * times + commits) / speed.write_iops
     }
 
     fn bandwidth(&self, month: &MonthDemand, nodes: f64, writes: &Writes) -> f64 {
         let drives = self.drives() * nodes;
         let speed = &self.hardware.drives.speed;
-        // The cleaner reads what it moves.
-        let read = self.drive_reads(month, nodes).bytes / drives + writes.cleaner;
+        // The cleaner reads one copy of what it moves.
+        let read = self.drive_reads(month, nodes).bytes / drives + writes.cleaner / self.copies();
         read / speed.read_bytes_per_s + writes.host() / speed.write_bytes_per_s
     }
 
@@ -285,7 +331,7 @@ impl Fleet<'_> {
             + constants.put_large_cpu_us_per_mib.value * (object.piece_bytes - object.inline_bytes) / MIB;
         let list = constants.list_cpu_us.value
             + constants.list_cpu_us_per_key.value * self.workload.requests.list_keys;
-        let moved = writes.cleaner * self.drives();
+        let moved = writes.cleaner * self.drives_by_copy();
         let requests = month.put_per_s * put
             + month.get_per_s * get
             + month.head_per_s * constants.head_cpu_us.value
@@ -299,7 +345,7 @@ impl Fleet<'_> {
     /// far as that many puts are ever in flight and fit into one. A shard therefore makes at most
     /// as many commits as fit into the time; they take longer on a busy core.
     fn commits(&self, month: &MonthDemand, nodes: f64, times: f64, busy: f64) -> Commits {
-        let shards = self.drive.shards as f64 * self.drives();
+        let shards = self.ring.shards as f64;
         let records_per_s = self.records(month).iter().sum::<f64>() * times / nodes;
         let [idle_us, busy_us] =
             [&self.constants.commit_us, &self.constants.commit_busy_us].map(|us| us.value);
@@ -340,7 +386,7 @@ impl Fleet<'_> {
         let all =
             month.put_per_s + month.get_per_s + month.head_per_s + month.list_per_s + month.delete_per_s;
         let bodies = month.put_per_s * self.object.logical_bytes;
-        // With redundancy, all pieces except the node's own go to other nodes and come from them.
+        // All pieces except the node's own go to other nodes and come from them.
         let stored = month.put_per_s * self.object.piece_bytes - bodies;
         // The pieces of an object that is requested come from them too.
         let got = self.got_bytes().0;

@@ -2,7 +2,7 @@
 
 use super::search::nodes_for_pieces;
 use crate::constants::Source;
-use crate::hardware::SmallObjects;
+use crate::hardware::{Redundancy, SmallObjects};
 use crate::report::words;
 use crate::result::Plan;
 use ringbolt_engine::node::sizing;
@@ -65,12 +65,19 @@ fn redundancy(plan: &Plan) -> Option<String> {
     } else {
         String::new()
     };
+    if redundancy.is_mirror() {
+        return Some(mirror(redundancy));
+    }
     if redundancy.parity == 0 {
-        return Some(
-            "Each object lies on one drive, as Ringbolt stores today: every drive that fails takes its objects with it. \
-             Keep another copy elsewhere."
-                .to_owned(),
-        );
+        let mirrored = if drives > 1 {
+            " `ringbolt format` makes a mirror of several drives unless it is told otherwise: --set \
+             redundancy.format=mirror counts it."
+        } else {
+            " Keep another copy elsewhere."
+        };
+        return Some(format!(
+            "Each object lies on one drive: every drive that fails takes its objects with it.{mirrored}"
+        ));
     }
     let small = match redundancy.small_objects {
         SmallObjects::Pieces if redundancy.data > 1 => {
@@ -80,10 +87,21 @@ fn redundancy(plan: &Plan) -> Option<String> {
         _ => "",
     };
     Some(format!(
-        "Ringbolt stores each object on one drive today. The figures for {} + {} pieces are those of the stated model, for \
-         planning ahead or for copies that something else makes.{floor}{small}",
+        "Ringbolt stores no pieces today: an object lies whole on one drive, or on several of a node. The figures for \
+         {} + {} pieces are those of the stated model, for planning ahead or for copies that something else \
+         makes.{floor}{small}",
         redundancy.data, redundancy.parity
     ))
+}
+
+fn mirror(redundancy: Redundancy) -> String {
+    let (name, copies) = (redundancy.name(), redundancy.copies);
+    format!(
+        "Every byte is on {copies} drives of one node, as `ringbolt format --redundancy {name}` makes them: a node that \
+         is lost takes all copies with it. Ringbolt does not fill a new drive yet; until it does, redundancy comes \
+         back by copying the objects to drives that were formatted anew: give the hours that this takes in \
+         drives.replacement_hours."
+    )
 }
 
 /// With a larger difference, the sizes are not those of what is stored.

@@ -71,6 +71,7 @@ pub fn hardware() -> Hardware {
             internal_write_amplification: 1.2,
             annual_failure_rate: 0.01,
             replacement_hours: 24.0,
+            rebuild_bytes_per_s: None,
             speed: DriveSpeed {
                 read_iops: 500_000.0,
                 write_iops: 100_000.0,

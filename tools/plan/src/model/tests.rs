@@ -36,7 +36,8 @@ fn a_plan_holds_together() {
         + endurance.write_amplification_deletes;
     assert!((parts - endurance.write_amplification).abs() < 1e-9 && parts > 1.0, "{endurance:?}");
     let node = &plan.node;
-    let sum = node.format_bytes + node.checkpoint_bytes + node.held_back_bytes + node.usable_bytes;
+    let kept = node.format_bytes + node.checkpoint_bytes + node.held_back_bytes + node.uneven_bytes;
+    let sum = kept + node.usable_bytes;
     assert!((sum / node.raw_bytes - 1.0).abs() < 1e-9, "{node:?}");
     let shares: f64 = plan.layout.classes.iter().map(|class| class.logical_share).sum();
     assert!((shares - 1.0).abs() < 1e-9);
@@ -66,7 +67,8 @@ fn more_hardware_is_never_worse() {
             0 => more.drives.count += random.u32(1..9),
             1 => more.drives.size_bytes += random.u64(1..20_000_000_000_000),
             2 => more.node.ram_bytes += random.u64(1..1 << 40),
-            3 => more.node.cores += random.u32(1..64),
+            // Four cores make one shard more for each of the 8 drives, so that all have as many.
+            3 => more.node.cores += 4 * random.u32(1..16),
             _ => more.drives.speed.read_iops *= 1.0 + random.f64(),
         }
         let plan = planned(&workload, &more);
@@ -222,9 +224,7 @@ fn requests_read_what_the_engine_reads() {
         // The read cache is too small to hold anything.
         hardware.node.ram_bytes = 1 << 20;
         let constants = constants();
-        let (object, _) = layout::layout(&asked, hardware.redundancy, &constants);
-        let drive = sizing::drive(hardware.drives.size_bytes, 32);
-        let fleet = Fleet { workload: &asked, hardware: &hardware, constants: &constants, object, drive };
+        let (fleet, _) = Fleet::of(&asked, &hardware, &constants, 256);
         let reads = fleet.drive_reads(&demand(&asked, &Draw::MEAN)[0], 1.0);
         (reads.reads, reads.bytes)
     };
@@ -259,9 +259,7 @@ fn requests_are_for_the_sizes_that_they_ask_for() {
         // The read cache is too small to hold anything.
         hardware.node.ram_bytes = 1 << 20;
         let constants = constants();
-        let (object, _) = layout::layout(&asked, hardware.redundancy, &constants);
-        let drive = sizing::drive(hardware.drives.size_bytes, 32);
-        let fleet = Fleet { workload: &asked, hardware: &hardware, constants: &constants, object, drive };
+        let (fleet, _) = Fleet::of(&asked, &hardware, &constants, 256);
         let reads = |get: f64, head: f64| {
             let month = MonthDemand { get_per_s: get, head_per_s: head, ..demand(&asked, &Draw::MEAN)[0] };
             fleet.drive_reads(&month, 1.0)
@@ -288,9 +286,7 @@ fn the_read_cache_saves_small_objects_alone() {
         asked.requests.range_share = 0.0;
         hardware.node.ram_bytes = ram_bytes;
         let constants = constants();
-        let (object, _) = layout::layout(&asked, hardware.redundancy, &constants);
-        let drive = sizing::drive(hardware.drives.size_bytes, 32);
-        let fleet = Fleet { workload: &asked, hardware: &hardware, constants: &constants, object, drive };
+        let (fleet, _) = Fleet::of(&asked, &hardware, &constants, 256);
         fleet.drive_reads(&demand(&asked, &Draw::MEAN)[0], 1.0).bytes
     };
     let saved = 1.0 - bytes(1 << 40) / bytes(1 << 20);
@@ -318,7 +314,7 @@ fn a_plan_that_was_changed_is_refused_with_the_figure() {
         Plan::from_json(&changed.to_json()).unwrap_err().to_string()
     };
     type Change = fn(&mut Plan);
-    let changes: [(Change, &str); 10] = [
+    let changes: [(Change, &str); 11] = [
         (
             |plan| plan.workload.horizon.months = u32::MAX,
             "plan.months is 4294967295: it must be from 1 to 240",
@@ -331,6 +327,7 @@ fn a_plan_that_was_changed_is_refused_with_the_figure() {
         (|plan| plan.workload.horizon.start = "9999-06".parse().unwrap(), "plan.months is 12"),
         (|plan| drop(plan.months.pop()), "number of months is 11: it must be from 12 to 12"),
         (|plan| plan.hardware.drives.count = 0, "drives.count is 0"),
+        (|plan| plan.hardware.redundancy.copies = 9, "redundancy.copies is 9: it must be from 1 to 4"),
         (|plan| plan.layout.stored_bytes_per_object = -1.0, "layout.stored_bytes_per_object is -1"),
     ];
     for (change, part) in changes {
@@ -397,9 +394,9 @@ fn more_nodes_never_use_more_of_anything() {
     let (constants, mut random) = (constants(), fastrand::Rng::with_seed(11));
     for _ in 0..300 {
         let (mut asked, mut hardware) = (workload(), hardware());
-        let pieces = [(1, 0), (1, 1), (4, 2), (8, 4)];
-        let (data, parity) = pieces[random.usize(..pieces.len())];
-        hardware.redundancy = Redundancy::pieces(data, parity);
+        let pieces = [(1, 0), (1, 1), (4, 2), (8, 4)].map(|(data, parity)| Redundancy::pieces(data, parity));
+        let all = [&pieces[..], &[Redundancy::mirror(2), Redundancy::mirror(3)]].concat();
+        hardware.redundancy = all[random.usize(..all.len())];
         let size = |random: &mut fastrand::Rng| 1 << random.u32(4..24);
         let (one, other) = (size(&mut random), size(&mut random));
         asked.objects.sizes = sizes(&[(one, 0.6), (other * 2 + 1, 0.4)]);
@@ -407,9 +404,7 @@ fn more_nodes_never_use_more_of_anything() {
         asked.requests.put_per_s = 10f64.powf(random.f64() * 6.0 - 1.0);
         asked.requests.delete_per_s = asked.requests.put_per_s * random.f64() * 0.7;
         asked.requests.puts_in_flight = 10f64.powf(random.f64() * 5.0);
-        let (object, _) = layout::layout(&asked, hardware.redundancy, &constants);
-        let drive = sizing::drive(hardware.drives.size_bytes, 4);
-        let fleet = Fleet { workload: &asked, hardware: &hardware, constants: &constants, object, drive };
+        let (fleet, _) = Fleet::of(&asked, &hardware, &constants, 32);
         let month = demand(&asked, &Draw::MEAN)[0];
         let mut before = fleet.load(&month, 1.0).uses;
         for nodes in (2..60).chain([100, 1_000, 10_000]) {
@@ -418,7 +413,8 @@ fn more_nodes_never_use_more_of_anything() {
                 let rises = *now > before * (1.0 + 1e-6);
                 assert!(
                     !rises,
-                    "{constraint:?} of {nodes} nodes: {now} after {before}; {asked:?} {data} + {parity}"
+                    "{constraint:?} of {nodes} nodes: {now} after {before}; {asked:?} {:?}",
+                    hardware.redundancy
                 );
             }
             before = uses;
@@ -491,9 +487,7 @@ fn pieces_are_read_each() {
         asked.requests.range_bytes = range.unwrap_or(1);
         (asked.requests.get_per_s, asked.requests.head_per_s) = if head { (0.0, 1.0) } else { (1.0, 0.0) };
         let constants = constants();
-        let (object, _) = layout::layout(&asked, hardware.redundancy, &constants);
-        let drive = sizing::drive(hardware.drives.size_bytes, 32);
-        let fleet = Fleet { workload: &asked, hardware: &hardware, constants: &constants, object, drive };
+        let (fleet, _) = Fleet::of(&asked, &hardware, &constants, 256);
         fleet.drive_reads(&demand(&asked, &Draw::MEAN)[0], 1.0).reads
     };
     assert_eq!(reads(4 << 10, None, false), 4.0);

@@ -49,7 +49,9 @@ pub fn with_months(months: u32) -> Plan {
             format_bytes: 1.1e9,
             checkpoint_bytes: 3.2e11,
             held_back_bytes: 4.9e12,
+            uneven_bytes: 0.0,
             usable_bytes: 5.6e13,
+            usable_once_bytes: Some(5.6e13),
             index_bytes: 2.4e10,
             ram_bytes: 274_877_906_944.0,
         },
@@ -61,6 +63,7 @@ pub fn with_months(months: u32) -> Plan {
                     is counted."
                 .to_owned(),
             drives: NODES * DRIVES,
+            groups: None,
             drive_failures_per_year: 0.256,
             rebuild_hours: None,
             rebuild_bound_by: "without redundancy there is nothing to rebuild from".to_owned(),
@@ -312,6 +315,7 @@ fn hardware() -> Hardware {
             internal_write_amplification: 1.5,
             annual_failure_rate: 0.008,
             replacement_hours: 24.0,
+            rebuild_bytes_per_s: None,
             speed: DriveSpeed {
                 read_iops: 9.0e5,
                 write_iops: 1.3e5,

@@ -164,10 +164,14 @@ pub fn layout(plan: &Plan) -> Table {
         ("waste", Align::Right),
     ];
     let redundancy = plan.hardware.redundancy;
-    let redundant = redundancy.parity > 0 && plan.layout.redundant_bytes_per_object.is_some();
-    let in_pieces = format!("in {} + {} pieces", redundancy.data, redundancy.parity);
+    let redundant =
+        (redundancy.parity > 0 || redundancy.is_mirror()) && plan.layout.redundant_bytes_per_object.is_some();
+    let in_all = match redundancy.copies {
+        1 => format!("in {} + {} pieces", redundancy.data, redundancy.parity),
+        copies => format!("in {copies} copies"),
+    };
     if redundant {
-        columns.push((&in_pieces, Align::Right));
+        columns.push((&in_all, Align::Right));
     }
     let cell = |bytes: Option<f64>| bytes.filter(|_| redundant).map(binary_bytes);
     let mut table = Table::new("Layout by size", &columns);
@@ -223,10 +227,24 @@ pub fn node(plan: &Plan) -> Table {
     );
     table.fact("Checkpoints", format!("{}: those in force and the next ones", bytes(node.checkpoint_bytes)));
     table.fact("Held back", format!("{}: room for the cleaner and the log", bytes(node.held_back_bytes)));
-    table.fact("Can be live", {
-        let share = if node.raw_bytes > 0.0 { node.usable_bytes / node.raw_bytes } else { f64::NAN };
-        format!("{}, {} of the drives", bytes(node.usable_bytes), percent(share))
-    });
+    if node.uneven_bytes > 0.0 {
+        table.fact(
+            "Uneven",
+            format!(
+                "{}: drives with fewer shards than others, which are full first",
+                bytes(node.uneven_bytes)
+            ),
+        );
+    }
+    let of_drives = |size: f64| {
+        let share = if node.raw_bytes > 0.0 { size / node.raw_bytes } else { f64::NAN };
+        format!("{}, {} of the drives", bytes(size), percent(share))
+    };
+    table.fact("Can be live", of_drives(node.usable_bytes));
+    let copies = plan.hardware.redundancy.copies;
+    if let Some(once) = node.usable_once_bytes.filter(|_| copies > 1) {
+        table.fact("One copy of it", format!("{}: each byte is there {copies} times", of_drives(once)));
+    }
     table.fact(
         "Index",
         format!(
@@ -254,7 +272,9 @@ pub fn endurance(plan: &Plan) -> Table {
             amount(endurance.drive_writes_per_day)
         ),
     );
-    table.fact("Write amplification", amplification(endurance));
+    let copies = plan.hardware.redundancy.copies;
+    let all = if copies > 1 { format!("; all {copies} copies in it") } else { String::new() };
+    table.fact("Write amplification", amplification(endurance) + &all);
     table
         .fact("Live in the log", format!("{} of the small objects' part", percent(endurance.log_live_share)));
     let drives = &plan.hardware.drives;
@@ -305,6 +325,16 @@ pub fn durability(plan: &Plan) -> Table {
             words::counted(&amount(f64::from(durability.drives)), "drive")
         ),
     );
+    if let Some(groups) = durability.groups {
+        let copies = plan.hardware.redundancy.copies;
+        table.fact(
+            "Groups of drives",
+            format!(
+                "{} of {copies} drives each; when one is down as a whole, data are lost",
+                amount(f64::from(groups))
+            ),
+        );
+    }
     let rebuild = durability.rebuild_hours.map_or_else(
         || format!("none: {}", durability.rebuild_bound_by),
         |hours| format!("{}, limited by {}", words::hours(hours), durability.rebuild_bound_by),
@@ -395,6 +425,9 @@ pub fn made_from(plan: &Plan) -> Table {
     table.fact(
         "Redundancy",
         match pieces.parity {
+            _ if pieces.is_mirror() => {
+                format!("{}: each byte on {} drives of a node", pieces.name(), pieces.copies)
+            }
             0 if pieces.data <= 1 => "none: each object once".to_owned(),
             parity => {
                 let small = match pieces.small_objects {

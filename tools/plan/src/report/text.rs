@@ -39,6 +39,7 @@ pub fn made(plan: &Plan) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hardware::Redundancy;
     use crate::report::sample;
     use crate::result::WhenFull;
 
@@ -143,6 +144,32 @@ mod tests {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
         assert!(!text.contains("Notes"), "no heading without notes");
+    }
+
+    #[test]
+    fn mirrors_are_told() {
+        let mut plan = sample::plan();
+        plan.hardware.redundancy = Redundancy::mirror(3);
+        (plan.durability.groups, plan.node.uneven_bytes) = (Some(32), 2e12);
+        plan.node.usable_once_bytes = Some(plan.node.usable_bytes / 3.0);
+        let text = text(&plan, None);
+        assert_readable(&text);
+        for part in [
+            "in 3 copies",
+            "One copy of it",
+            "each byte is there 3 times",
+            "Uneven",
+            "Groups of drives",
+            "32 of 3 drives each",
+            "all 3 copies in it",
+            "mirror-3: each byte on 3 drives of a node",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+        let without = super::text(&sample::plan(), None);
+        for part in ["copies", "One copy", "Uneven", "Groups"] {
+            assert!(!without.contains(part), "{part:?} is in\n{without}");
+        }
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! Redundancy as people write it, and drives that are gone for good.
 
 use ringbolt_engine::node::parse_uuid;
+use ringbolt_tool_common::redundancy::NAMES;
 
-/// The values of `--redundancy`, by how many drives may be lost.
-const NAMES: [&str; 4] = ["none", "mirror", "mirror-3", "mirror-4"];
 const CHOICES: &str = "write none, mirror (two copies of everything), mirror-3 or mirror-4";
 
 /// How many drives of a set may be lost: `none`, `mirror`, `mirror-3` or `mirror-4`.

@@ -33,6 +33,16 @@ fn what_is_impossible_is_refused_with_the_reason() {
         (vec!["redundancy.parity=2", "node.count=1", "drives.count=2"], "node.count × drives.count are 2"),
         (vec!["redundancy.data=4"], "pieces without parity"),
         (
+            vec!["redundancy.format=mirror", "redundancy.parity=2"],
+            "not both: give redundancy.format = \"none\"",
+        ),
+        (vec!["redundancy.format=mirror-3", "drives.count=2"], "but drives.count is 2: give more drives"),
+        (
+            vec!["redundancy.format=mirror", "drives.count=65"],
+            "at most 64 drives: give fewer drives to a node",
+        ),
+        (vec!["redundancy.format=mirror-5"], "write one of none, mirror, mirror-3, mirror-4"),
+        (
             vec![
                 "objects.count=0",
                 "requests.put_per_s=0",
