@@ -144,7 +144,7 @@ async fn lose(count: usize, lost: usize) {
     devices[next].vanish();
     let left = devices.iter().enumerate().filter(|(number, _)| *number != next);
     let mut left: Vec<&str> = left.flat_map(|(_, device)| ["--drive", device.device.as_str()]).collect();
-    left.extend((count == 2).then_some(["--without-drive", &uuids[next]]).into_iter().flatten());
+    left.extend((count == 2).then_some(["--without-drive", uuids[next]]).into_iter().flatten());
     server.set_flags(flags(&left));
     server.start_again();
     assert_all(&server, 71).await;

@@ -130,12 +130,16 @@ impl World {
         opened
     }
 
-    fn open_with(&self, options: SimOptions) -> Result<Rc<SimNode>, OpenError> {
-        // Drives that are away end what a dead process began.
+    /// Has the drives that are away end what a dead process began.
+    pub(super) fn rest_those_away(&self) {
         for drive in self.mirrors.away.iter().map(|drive| &self.drives[*drive]) {
             drive.stand_alone();
             drive.live_in(self.sim());
         }
+    }
+
+    fn open_with(&self, options: SimOptions) -> Result<Rc<SimNode>, OpenError> {
+        self.rest_those_away();
         let drives = self.given_drives().into_iter().map(|(_, drive)| drive).collect();
         self.sim().block_on(SimNode::open(self.sim().clone(), drives, options)).map(Rc::new)
     }

@@ -264,6 +264,7 @@ impl World {
 
     /// Cuts the power while the shards recover.
     fn crash_in_recovery(&mut self) {
+        self.rest_those_away();
         let drives = self.given_drives().into_iter().map(|(_, drive)| drive).collect();
         let opening = SimNode::open(self.sim().clone(), drives, self.options);
         self.sim().spawn(async move { drop(opening.await) });

@@ -88,6 +88,8 @@ pub struct ExtentAllocator {
     claimed: Signal,
     /// The drive's view is on all of its drives, so that what it was counted from can be forgotten.
     view_is_used: Cell<bool>,
+    /// The drive was out of the view when the node started, and has come back.
+    came_back: Cell<bool>,
     written_bytes: Cell<u64>,
     told_spare: Cell<u32>,
     /// A buffer that is kept for updates where a drive may hang with all others.
@@ -141,6 +143,7 @@ impl ExtentAllocator {
             view_is_used: Cell::new(false),
             written_bytes: Cell::new(0),
             told_spare: Cell::new(u32::MAX),
+            came_back: Cell::default(),
             kept: Cell::new(kept),
         })
     }
@@ -177,7 +180,9 @@ impl ExtentAllocator {
     /// Returns an extent to the free ones.
     pub fn give(&self, extent: u32) {
         let mut state = self.state.borrow_mut();
-        assert!(extent < state.extents && state.free.insert(extent), "extent {extent} was free already");
+        let is_given = extent < state.extents && state.free.insert(extent);
+        // Nothing is taken of a drive whose claims contradict each other.
+        assert!(is_given || state.conflict.is_some(), "extent {extent} was free already");
     }
 
     /// Sets the extents that `shard` needs to continue when the drive is full.
@@ -372,8 +377,11 @@ impl ExtentAllocator {
     ) -> Result<(), DeviceError> {
         self.settle().await?;
         self.enter_view(*view, bases).await?;
-        self.state.borrow_mut().unclaimed -= 1;
-        self.claimed.raise();
+        // It may be asked for twice, when another drive fails meanwhile.
+        if !self.came_back.replace(true) {
+            self.state.borrow_mut().unclaimed -= 1;
+            self.claimed.raise();
+        }
         Ok(())
     }
 

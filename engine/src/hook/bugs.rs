@@ -67,6 +67,8 @@ pub enum Bug {
     DropWithoutView,
     /// A drive that came back is a home again at once.
     BelieveReturned,
+    /// A drive that came back is a home again before the bodies have ended that were not written to it.
+    ForgetOldBodies,
     /// A damaged copy is written anew some time after the reader let its place go.
     MendLate,
 }
@@ -96,7 +98,7 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 12] = [
+    pub const AIMED: [Self; 13] = [
         Self::IgnoreMark,
         Self::ContinueTornLog,
         Self::ReuseNumberEarly,
@@ -108,6 +110,7 @@ impl Bug {
         Self::UseViewEarly,
         Self::DropWithoutView,
         Self::BelieveReturned,
+        Self::ForgetOldBodies,
         Self::MendLate,
     ];
 
@@ -142,6 +145,7 @@ impl Bug {
             Self::UseViewEarly => "use-view-early",
             Self::DropWithoutView => "drop-without-view",
             Self::BelieveReturned => "believe-returned",
+            Self::ForgetOldBodies => "forget-old-bodies",
             Self::MendLate => "mend-late",
         }
     }

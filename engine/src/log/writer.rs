@@ -74,6 +74,9 @@ pub trait LogOwner: 'static {
     /// set. Returns `None` if there is none.
     fn take_set(self: &Rc<Self>) -> impl Future<Output = Option<TakenSet>>;
 
+    /// Returns where a set is now: it may have got another member since it was taken.
+    fn place_now(&self, set: SetPlace) -> SetPlace;
+
     /// Returns a set that the log does not need after all.
     fn give_set(&self, set: SetPlace);
 
@@ -701,7 +704,7 @@ async fn next_set<O: LogOwner>(owner: &Rc<O>) -> Option<TakenSet> {
     log.writing_bytes.set(0);
     let spare = log.spares.borrow_mut().pop_front();
     let next = match spare {
-        Some(spare) => Some(spare),
+        Some(spare) => Some(TakenSet { place: owner.place_now(spare.place), ..spare }),
         None => owner.take_set().await,
     };
     let Some(taken) = next else {

@@ -13,6 +13,7 @@
 //!
 //! A start between the steps begins again with step 2.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::read::{ObjectReader, Opened, PartReader};
@@ -20,6 +21,7 @@ use super::scrub::{objects_behind, part_behind, yield_to_others};
 use super::state::CoreState;
 use super::surroundings::{give, take};
 use super::views::Change;
+use crate::device::DeviceError;
 use crate::error::EngineError;
 use crate::extent::Member;
 use crate::extent::allocator::Class;
@@ -30,6 +32,8 @@ use crate::types::{BucketId, Version};
 
 /// Time between two tries, milliseconds.
 const AGAIN_MS: u64 = 10_000;
+/// Passes after which a copy that could not be judged is left to the scrub.
+const PASSES_MAX: u32 = 8;
 /// Time between two looks at what is waited for, milliseconds.
 const LOOK_MS: u64 = 20;
 
@@ -39,12 +43,14 @@ enum Halt {
     Over,
     /// It is worth another try.
     Later(String),
+    /// The drive can not hold what it has to.
+    Never(String),
 }
 
 impl From<EngineError> for Halt {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::ShuttingDown => Self::Over,
+            EngineError::ShuttingDown | EngineError::WritesStopped { .. } => Self::Over,
             error => Self::Later(error.to_string()),
         }
     }
@@ -70,16 +76,14 @@ pub(super) fn start(core: &Rc<CoreState>) {
 /// Brings one drive up to date, and gives up when the node closes or the drive fails.
 async fn bring_back(core: &Rc<CoreState>, drive: u16) {
     let number = core.layout.geometry_of(drive).drive;
-    if core.has_left(drive) {
-        let conflict = move |there: Rc<CoreState>| async move { there.allocator(drive).has_conflict() };
-        if core.call(core.layout.allocator_core(drive), conflict).await {
-            tracing::error!(drive = number, "two shards have the same extent on a drive; it is left aside");
-            return;
-        }
-        if !core.change_view(Change::back(drive)).await {
-            tracing::error!(drive = number, "a drive could not come back");
-            return;
-        }
+    let conflict = move |there: Rc<CoreState>| async move { there.allocator(drive).has_conflict() };
+    if core.call(core.layout.allocator_core(drive), conflict).await {
+        give_up(core, drive, "two shards have the same extent on it".to_owned()).await;
+        return;
+    }
+    if core.has_left(drive) && !core.change_view(Change::back(drive)).await {
+        tracing::error!(drive = number, "a drive could not come back");
+        return;
     }
     tracing::info!(drive = number, "a drive is back, and is brought up to date");
     let mut is_skipped = core.layout.geometry_of(0).planted.is(Bug::BelieveReturned);
@@ -93,7 +97,11 @@ async fn bring_back(core: &Rc<CoreState>, drive: u16) {
             Err(Halt::Later(reason)) => {
                 tracing::warn!(drive = number, reason, "a drive is not up to date yet; trying again");
                 core.environment.sleep(AGAIN_MS).await;
+                if core.closing.get() || core.has_left(drive) {
+                    return;
+                }
             }
+            Err(Halt::Never(reason)) => return give_up(core, drive, reason).await,
             Err(Halt::Over) => return,
         }
     }
@@ -101,6 +109,13 @@ async fn bring_back(core: &Rc<CoreState>, drive: u16) {
         reached(Rare::DriveBack);
         tracing::info!(drive = number, "a drive is up to date, and a home again");
     }
+}
+
+/// Leaves a drive out of the view again.
+async fn give_up(core: &Rc<CoreState>, drive: u16, reason: String) {
+    let error = DeviceError { operation: "fill", offset: 0, length: 0, reason };
+    // What is to be said of it is said by whoever drops the drive.
+    let _ = core.lose(drive, error).await;
 }
 
 /// Makes the drive a home of its shards, whose logs stand still meanwhile.
@@ -120,10 +135,15 @@ async fn become_home(core: &Rc<CoreState>, drive: u16) -> bool {
 }
 
 async fn shards_catch_up(core: &Rc<CoreState>, drive: u16) -> Done {
+    // The drive has to know what all of them need before any takes an extent of it.
+    for shard in (0..core.layout.shards).filter(|shard| core.layout.returns_to(drive, *shard)) {
+        let tell = move |there: Rc<CoreState>| async move { there.shard(shard).hold_back_again() };
+        core.call_or(core.layout.core_of(shard), tell, |_, ()| ()).await;
+    }
     for shard in (0..core.layout.shards).filter(|shard| core.layout.returns_to(drive, *shard)) {
         let work = move |there: Rc<CoreState>| async move {
             let shard = there.shard(shard);
-            CatchUp { core: there, shard, drive }.run().await
+            CatchUp { core: there, shard, drive, unjudged: Cell::new(0) }.run().await
         };
         core.call_or(core.layout.core_of(shard), work, |_, _| ()).await?;
     }
@@ -135,34 +155,53 @@ struct CatchUp {
     core: Rc<CoreState>,
     shard: Rc<Shard>,
     drive: u16,
+    /// Copies that could not be judged in a pass, since no other one could be read.
+    unjudged: Cell<u64>,
 }
 
 impl CatchUp {
     async fn run(self) -> Done {
         let number = self.core.layout.geometry_of(self.drive).drive;
-        self.shard.hold_back_again();
-        self.shard.moves_ended().await;
         self.add_members().await?;
-        while !self.shard.roll_to(number).await? {
-            self.go_on()?;
-        }
+        self.shard.roll_to(number).await?;
         self.pass().await?;
+        for passes in 0.. {
+            // Whoever writes to a set from now on knows all of its members.
+            self.add_members().await?;
+            while self.shard.log.position().set.members.on(number).is_none() {
+                self.go_on()?;
+                self.shard.roll_to(number).await?;
+            }
+            self.shard.moves_ended().await;
+            self.old_bodies_ended().await;
+            let mended = self.core.repairs.get();
+            self.pass().await?;
+            let is_settled = self.unjudged.get() == 0 || passes >= PASSES_MAX;
+            if is_settled && self.core.repairs.get() == mended && self.shard.sets_without(number).is_empty() {
+                break;
+            }
+            self.core.environment.sleep(LOOK_MS).await;
+        }
+        self.shard.seal().await.map_err(|error| Halt::Later(error.to_string()))?;
+        self.go_on()
+    }
+
+    /// Waits until all bodies have ended that have begun until now.
+    async fn old_bodies_ended(&self) {
+        if self.core.layout.geometry_of(0).planted.is(Bug::ForgetOldBodies) {
+            return;
+        }
+        for core in 0..self.core.layout.cores {
+            let note = |there: Rc<CoreState>| async move { there.bodies.note_return() };
+            self.core.call_or(core, note, |_, ()| ()).await;
+        }
         for core in 0..self.core.layout.cores {
             let ended = |there: Rc<CoreState>| async move { there.bodies.old_ones_ended().await };
             self.core.call_or(core, ended, |_, ()| ()).await;
         }
-        // What such a body asked the owner for came before the last answer.
+        // What such a body asked the owner for, and does not wait for any more, came before the answers.
+        self.core.bodies.note_return();
         self.core.bodies.old_ones_ended().await;
-        loop {
-            self.add_members().await?;
-            let mended = self.core.repairs.get();
-            self.pass().await?;
-            if self.core.repairs.get() == mended && self.shard.sets_without(number).is_empty() {
-                break;
-            }
-        }
-        self.shard.seal().await.map_err(|error| Halt::Later(error.to_string()))?;
-        self.go_on()
     }
 
     /// Returns an error when the work has no end any more.
@@ -181,8 +220,8 @@ impl CatchUp {
             }
             for place in lacking {
                 self.go_on()?;
-                let Ok(taken) = take(&self.core, self.drive, Class::System).await else {
-                    return Err(Halt::Later("the drive has no free extent".to_owned()));
+                let Ok(taken) = take(&self.core, self.drive, Class::Shrinking).await else {
+                    return Err(Halt::Never("it has no room for what the others hold".to_owned()));
                 };
                 let member = Member { drive: number, extent: taken.extent };
                 if !self.shard.add_member(place, member)? {
@@ -200,6 +239,7 @@ impl CatchUp {
         let home =
             homes.unwrap_or_else(|| panic!("drive {number} is to be a home of shard {}", self.shard.id));
         let mut place = Vec::new();
+        self.unjudged.set(0);
         loop {
             let objects = objects_behind(&self.shard, &place);
             let Some((bucket, key, generation)) = objects.last() else { break };
@@ -223,12 +263,16 @@ impl CatchUp {
         Ok(())
     }
 
-    /// Does something again while there is no buffer for it. What no copy has is the scrub's to report.
+    /// Does something again while there is no buffer for it. What no copy seems to have is read in further
+    /// passes, and is the scrub's to report.
     async fn again(&self, work: impl AsyncFn() -> crate::error::Result<()>) -> Done {
         loop {
             match work().await {
                 Err(EngineError::Busy { .. }) => self.core.environment.sleep(LOOK_MS).await,
-                Err(error) if error.is_of_copy() => return Ok(()),
+                Err(error) if error.is_of_copy() => {
+                    self.unjudged.set(self.unjudged.get() + 1);
+                    return Ok(());
+                }
                 done => return Ok(done?),
             }
             self.go_on()?;
@@ -256,7 +300,10 @@ impl CatchUp {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
                 Err(EngineError::Busy { .. }) => self.core.environment.sleep(LOOK_MS).await,
-                Err(error) if error.is_of_copy() => return Ok(()),
+                Err(error) if error.is_of_copy() => {
+                    self.unjudged.set(self.unjudged.get() + 1);
+                    return Ok(());
+                }
                 Err(error) => return Err(error.into()),
             }
             self.go_on()?;

@@ -346,6 +346,11 @@ impl CoreState {
         self.drives[usize::from(drive)].has_left()
     }
 
+    /// Returns whether nothing is sent to a drive any more.
+    pub(crate) fn is_out(&self, drive: u16) -> bool {
+        self.drives[usize::from(drive)].part() == Part::Out
+    }
+
     /// Returns whether a drive is in the view in use, and holds what it was given.
     pub(crate) fn is_whole(&self, drive: u16) -> bool {
         self.drives[usize::from(drive)].part() == Part::Whole

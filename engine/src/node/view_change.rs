@@ -64,7 +64,7 @@ impl CoreState {
     /// # Errors
     /// Returns the drive's error when the node can not go on without it.
     pub(super) async fn lose(self: &Rc<Self>, drive: u16, error: DeviceError) -> Result<(), DeviceError> {
-        if self.has_left(drive) {
+        if self.is_out(drive) {
             return Ok(());
         }
         if !self.layout.is_redundant() {
@@ -85,7 +85,7 @@ impl CoreState {
         self.views.failed.borrow_mut().insert(drive);
         self.views.news.raise();
         let _turn = self.views.changing.lock(CHANGE).await;
-        if self.has_left(drive) {
+        if self.is_out(drive) {
             return true;
         }
         // It may have answered meanwhile.
@@ -219,9 +219,6 @@ impl CoreState {
     fn note_parts(&self, Change { lost, back, home }: &Change) {
         let watch = |drive: u16| self.drives[usize::from(drive)].watch.iter();
         back.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.enter(Part::CatchingUp)));
-        if !back.is_empty() {
-            self.bodies.note_return();
-        }
         home.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.enter(Part::Whole)));
         lost.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.leave()));
     }

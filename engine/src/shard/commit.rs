@@ -452,6 +452,10 @@ impl LogOwner for Shard {
         Shard::take_set(self, KIND_LOG, Class::System).await.ok()
     }
 
+    fn place_now(&self, set: SetPlace) -> SetPlace {
+        self.place(set.set)
+    }
+
     fn give_set(&self, set: SetPlace) {
         self.give_sets([set.set]);
     }

@@ -393,6 +393,10 @@ impl Source<'_> {
     fn replace_set(&self, state: &mut State, set: &SetV1) -> Result<(), FormatDamage> {
         let (place, kind) = self.drives.set_of(set)?;
         let old = state.space.sets.get(place.set);
+        // The record waited while its set was given back: its number is that of a later one.
+        if old.is_some_and(|(old, _)| old.birth > place.birth) {
+            return Ok(());
+        }
         let is_same = |(old, of): (SetPlace, u8)| (old.birth, of) == (place.birth, kind);
         if old.is_some_and(is_same) {
             state.space.sets.enter(place, kind);

@@ -160,10 +160,10 @@ fn a_return_may_be_cut_off_at_any_moment() {
 }
 
 /// Clients write all the time, and one body begins before the drive is back and ends behind that.
-#[test]
-fn what_is_written_while_a_drive_comes_back_is_on_it() {
+fn what_is_written_meanwhile_is_on_it(bug: Option<Bug>) {
     for (seed, cores) in [(580, 1), (581, 2), (582, 3)] {
-        let world = mirror(seed, 2, 3, cores);
+        let mut world = mirror(seed, 2, 3, cores);
+        world.options.bug = bug;
         let mut stored = Stored::new();
         let node = must_open(&world, &[0, 1], false);
         let id = lose(&world, node, 0, Wrong::Flushes, &mut stored);
@@ -188,7 +188,8 @@ fn what_is_written_while_a_drive_comes_back_is_on_it() {
                 }
             });
         }
-        world.sim.run_steps(200);
+        world.sim.run_steps(30_000);
+        assert!(bug.is_some() || node.whole_drives() == [1], "a body that began before is not waited for");
         slow.set(true);
         until_whole(&world, &node);
         stop.set(true);
@@ -198,6 +199,55 @@ fn what_is_written_while_a_drive_comes_back_is_on_it() {
         world.crash(node);
         let node = must_open(&world, &[0], true);
         compare(&world, &node, id, &stored);
+    }
+}
+
+#[test]
+fn what_is_written_while_a_drive_comes_back_is_on_it() {
+    what_is_written_meanwhile_is_on_it(None);
+}
+
+#[test]
+fn a_return_that_forgets_old_bodies_is_caught() {
+    let caught = std::panic::catch_unwind(|| what_is_written_meanwhile_is_on_it(Some(Bug::ForgetOldBodies)));
+    assert!(caught.is_err(), "a body that was not written to the drive is on it");
+}
+
+/// Of three drives one comes back, and another one fails while the view is written, or the one that comes back
+/// does, or answers nothing.
+#[test]
+fn a_return_goes_on_when_another_drive_fails() {
+    for (steps, wrong) in (0..24).flat_map(|steps| [(steps, Wrong::Everything), (steps, Wrong::NoAnswer)]) {
+        let world = mirror(600 + steps, 3, 3, 1 + steps as usize % 2);
+        let mut stored = Stored::new();
+        let node = must_open(&world, &[0, 1, 2], false);
+        let id = lose(&world, node, 0, Wrong::Writes, &mut stored);
+        let node = must_open(&world, &[0, 1, 2], false);
+        world.sim.run_steps(steps * 5);
+        let failing = if steps % 2 == 1 && wrong == Wrong::Everything { 1 } else { 0 };
+        wrong.befalls(&world.drives[failing]);
+        let on = node.clone();
+        let ended = Rc::new(Cell::new(0));
+        for number in 0..6u64 {
+            let (on, ended) = (on.clone(), ended.clone());
+            world.sim.spawn(async move {
+                let key = format!("while {number}").into_bytes();
+                let _ = put(&on.any_core(), id, &key, number, 70_000).await;
+                ended.set(ended.get() + 1);
+            });
+        }
+        drop(on);
+        let until_us = world.sim.now_us() + 100_000_000;
+        while ended.get() < 6 && world.sim.now_us() < until_us && world.sim.step() {}
+        assert_eq!(ended.get(), 6, "{steps}, {wrong:?} of drive {failing}: writers hang");
+        // What only the failing one has, beside the one that is not up to date, comes back with it.
+        if failing == 0 {
+            compare(&world, &node, id, &stored);
+        }
+        crash_and_heal(&world, node);
+        let node = must_open(&world, &[0, 1, 2], false);
+        compare(&world, &node, id, &stored);
+        until_whole(&world, &node);
     }
 }
 
