@@ -217,7 +217,7 @@ fn a_clock_that_is_believed_however_far_it_steps_is_caught() {
 
 #[test]
 fn a_batch_that_is_acknowledged_before_its_last_copy_is_caught() {
-    is_caught_from(&[1, 2001], Bug::AcknowledgeBeforeLastCopy, (Faults::None, Aim::Mirrors), 60);
+    is_caught_from(&[1001, 2001], Bug::AcknowledgeBeforeLastCopy, (Faults::None, Aim::Mirrors), 60);
 }
 
 #[test]
