@@ -88,8 +88,8 @@ pub struct ExtentAllocator {
     claimed: Signal,
     /// The drive's view is on all of its drives, so that what it was counted from can be forgotten.
     view_is_used: Cell<bool>,
-    /// The drive was out of the view when the node started, and has come back.
-    came_back: Cell<bool>,
+    /// The drive has had its first update in this life, so that the allocator's own claim is made.
+    has_begun: Cell<bool>,
     written_bytes: Cell<u64>,
     told_spare: Cell<u32>,
     /// A buffer that is kept for updates where a drive may hang with all others.
@@ -143,7 +143,7 @@ impl ExtentAllocator {
             view_is_used: Cell::new(false),
             written_bytes: Cell::new(0),
             told_spare: Cell::new(u32::MAX),
-            came_back: Cell::default(),
+            has_begun: Cell::default(),
             kept: Cell::new(kept),
         })
     }
@@ -343,9 +343,16 @@ impl ExtentAllocator {
     async fn begin(&self, change: impl FnOnce(&mut SuperblockOnDisk)) -> Result<(), DeviceError> {
         self.settle().await?;
         self.update(change).await?;
-        self.state.borrow_mut().unclaimed -= 1;
-        self.claimed.raise();
+        self.claim_own();
         Ok(())
+    }
+
+    /// Makes the allocator's own claim, unless it has.
+    fn claim_own(&self) {
+        if !self.has_begun.replace(true) {
+            self.state.borrow_mut().unclaimed -= 1;
+            self.claimed.raise();
+        }
     }
 
     /// Writes a view of this life, and what it was counted from.
@@ -378,10 +385,7 @@ impl ExtentAllocator {
         self.settle().await?;
         self.enter_view(*view, bases).await?;
         // It may be asked for twice, when another drive fails meanwhile.
-        if !self.came_back.replace(true) {
-            self.state.borrow_mut().unclaimed -= 1;
-            self.claimed.raise();
-        }
+        self.claim_own();
         Ok(())
     }
 

@@ -1,70 +1,68 @@
-//! The bodies that are being written on a core, told apart by the drives that came back meanwhile.
+//! The bodies that are being written on a core, told apart by when they began.
 //!
 //! Invariant: whoever writes slices, or commits what was written, is counted from before the first write until
 //! the record is durable or given up.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
 
 use crate::sync::signal::Signal;
 
 /// The bodies that are being written on a core.
 #[derive(Default)]
 pub struct Bodies {
-    /// How often a drive came back.
-    returns: Cell<u64>,
-    /// The number of bodies, by the returns before they began.
-    begun: RefCell<BTreeMap<u64, usize>>,
-    ended: Signal,
+    /// What those hold that begin now.
+    now: RefCell<Rc<Generation>>,
+    /// What those hold that began before, and have not ended when it was looked last.
+    before: RefCell<Vec<Weak<Generation>>>,
+}
+
+/// Bodies that began between two marks. Each holds it.
+#[derive(Default)]
+struct Generation {
+    ended: Rc<Signal>,
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        self.ended.raise();
+    }
 }
 
 /// A body that is being written, until it is dropped.
 pub struct BodyCount {
-    of: Rc<Bodies>,
-    returns: u64,
+    _of: Rc<Generation>,
 }
 
 impl Bodies {
     /// Counts a body that begins.
-    pub fn begin(self: &Rc<Self>) -> BodyCount {
-        let returns = self.returns.get();
-        *self.begun.borrow_mut().entry(returns).or_default() += 1;
-        BodyCount { of: self.clone(), returns }
+    pub fn begin(&self) -> BodyCount {
+        BodyCount { _of: self.now.borrow().clone() }
     }
 
     /// Returns the number of bodies.
     pub fn count(&self) -> usize {
-        self.begun.borrow().values().sum()
+        let before = self.before.borrow();
+        Rc::strong_count(&self.now.borrow()) - 1 + before.iter().map(Weak::strong_count).sum::<usize>()
     }
 
-    /// Notes that a drive came back: bodies that begin from now on are written to it too.
-    pub fn note_return(&self) {
-        self.returns.set(self.returns.get() + 1);
+    /// Parts the bodies that have begun from those that begin from now on.
+    pub fn mark(&self) {
+        let ended = self.now.borrow().ended.clone();
+        let old = self.now.replace(Rc::new(Generation { ended }));
+        self.before.borrow_mut().push(Rc::downgrade(&old));
     }
 
-    /// Waits until all bodies have ended that began before the last drive came back.
+    /// Waits until all bodies have ended that began before the last mark.
     pub async fn old_ones_ended(&self) {
+        let ended = self.now.borrow().ended.clone();
         loop {
-            let mark = self.ended.mark();
-            let first = self.begun.borrow().keys().next().copied();
-            if first.is_none_or(|first| first >= self.returns.get()) {
+            let mark = ended.mark();
+            self.before.borrow_mut().retain(|old| old.strong_count() > 0);
+            if self.before.borrow().is_empty() {
                 return;
             }
-            self.ended.after(mark).await;
-        }
-    }
-}
-
-impl Drop for BodyCount {
-    fn drop(&mut self) {
-        let mut begun = self.of.begun.borrow_mut();
-        if let Some(count) = begun.get_mut(&self.returns) {
-            *count -= 1;
-            if *count == 0 {
-                begun.remove(&self.returns);
-                self.of.ended.raise();
-            }
+            ended.after(mark).await;
         }
     }
 }

@@ -7,8 +7,8 @@
 //! 2. Each shard that it was a home of gives it a member of every set, and rolls its log to a set that has it.
 //! 3. Each copy on the drive is read, and written anew from another one if it is not what it should be. What
 //!    has not changed while the drive was away is not written again.
-//! 4. When all bodies have ended that began before step 1, and a pass found nothing to mend, a checkpoint is
-//!    written on all homes.
+//! 4. When all bodies have ended that may not know every member, and a pass found nothing to mend, a
+//!    checkpoint is written on all homes.
 //! 5. A view makes it a home again. Nothing is written to the logs of its shards meanwhile.
 //!
 //! A start between the steps begins again with step 2.
@@ -16,7 +16,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::read::{ObjectReader, Opened, PartReader};
+use super::read::{ObjectReader, Opened};
 use super::scrub::{objects_behind, part_behind, yield_to_others};
 use super::state::CoreState;
 use super::surroundings::{give, take};
@@ -61,7 +61,7 @@ type Done = Result<(), Halt>;
 /// Starts to bring drives up to date that may be homes again, from core 0.
 pub(super) fn start(core: &Rc<CoreState>) {
     let layout = &core.layout;
-    let is_wanted = |drive: &u16| (0..layout.shards).any(|shard| layout.returns_to(*drive, shard));
+    let is_wanted = |drive: &u16| layout.shards_to_return_to(*drive).next().is_some();
     let drives: Vec<u16> = (0..layout.drives()).filter(is_wanted).collect();
     let core = core.clone();
     if !drives.is_empty() {
@@ -120,15 +120,12 @@ async fn give_up(core: &Rc<CoreState>, drive: u16, reason: String) {
 
 /// Makes the drive a home of its shards, whose logs stand still meanwhile.
 async fn become_home(core: &Rc<CoreState>, drive: u16) -> bool {
-    let shards: Vec<u16> =
-        (0..core.layout.shards).filter(|shard| core.layout.returns_to(drive, *shard)).collect();
-    for shard in &shards {
-        let shard = *shard;
+    for shard in core.layout.shards_to_return_to(drive) {
         let pause = move |there: Rc<CoreState>| async move { there.shard(shard).log.pause().await };
         core.call_or(core.layout.core_of(shard), pause, |_, ()| ()).await;
     }
     let changed = core.change_view(Change::home(drive)).await;
-    for shard in shards {
+    for shard in core.layout.shards_to_return_to(drive) {
         core.send(core.layout.core_of(shard), Box::new(move |there| there.shard(shard).log.go_on()));
     }
     changed
@@ -136,11 +133,11 @@ async fn become_home(core: &Rc<CoreState>, drive: u16) -> bool {
 
 async fn shards_catch_up(core: &Rc<CoreState>, drive: u16) -> Done {
     // The drive has to know what all of them need before any takes an extent of it.
-    for shard in (0..core.layout.shards).filter(|shard| core.layout.returns_to(drive, *shard)) {
+    for shard in core.layout.shards_to_return_to(drive) {
         let tell = move |there: Rc<CoreState>| async move { there.shard(shard).hold_back_again() };
         core.call_or(core.layout.core_of(shard), tell, |_, ()| ()).await;
     }
-    for shard in (0..core.layout.shards).filter(|shard| core.layout.returns_to(drive, *shard)) {
+    for shard in core.layout.shards_to_return_to(drive) {
         let work = move |there: Rc<CoreState>| async move {
             let shard = there.shard(shard);
             CatchUp { core: there, shard, drive, unjudged: Cell::new(0) }.run().await
@@ -163,14 +160,14 @@ impl CatchUp {
     async fn run(self) -> Done {
         let number = self.core.layout.geometry_of(self.drive).drive;
         self.add_members().await?;
-        self.shard.roll_to(number).await?;
+        self.shard.roll().await?;
         self.pass().await?;
         for passes in 0.. {
             // Whoever writes to a set from now on knows all of its members.
             self.add_members().await?;
             while self.shard.log.position().set.members.on(number).is_none() {
                 self.go_on()?;
-                self.shard.roll_to(number).await?;
+                self.shard.roll().await?;
             }
             self.shard.moves_ended().await;
             self.old_bodies_ended().await;
@@ -192,7 +189,7 @@ impl CatchUp {
             return;
         }
         for core in 0..self.core.layout.cores {
-            let note = |there: Rc<CoreState>| async move { there.bodies.note_return() };
+            let note = |there: Rc<CoreState>| async move { there.bodies.mark() };
             self.core.call_or(core, note, |_, ()| ()).await;
         }
         for core in 0..self.core.layout.cores {
@@ -200,7 +197,7 @@ impl CatchUp {
             self.core.call_or(core, ended, |_, ()| ()).await;
         }
         // What such a body asked the owner for, and does not wait for any more, came before the answers.
-        self.core.bodies.note_return();
+        self.core.bodies.mark();
         self.core.bodies.old_ones_ended().await;
     }
 
@@ -246,14 +243,14 @@ impl CatchUp {
             place = keys::encode(*bucket, key, *generation);
             for (bucket, key, generation) in objects {
                 self.go_on()?;
-                self.again(async || self.object(BucketId(bucket), &key, generation, home).await).await?;
+                self.object(BucketId(bucket), &key, generation, home).await?;
             }
             yield_to_others(&self.core, &self.shard).await;
         }
         let mut last = None;
         while let Some((part, mut reader)) = part_behind(&self.core, &self.shard, last.as_ref(), home) {
             self.go_on()?;
-            self.part(&mut reader).await?;
+            self.read(async || Ok(reader.verified().await?.is_some())).await?;
             last = Some(part);
         }
         while self.core.mending.get() > 0 {
@@ -263,42 +260,13 @@ impl CatchUp {
         Ok(())
     }
 
-    /// Does something again while there is no buffer for it. What no copy seems to have is read in further
-    /// passes, and is the scrub's to report.
-    async fn again(&self, work: impl AsyncFn() -> crate::error::Result<()>) -> Done {
+    /// Reads piece after piece until there is none, each again while there is no buffer for it. What no copy
+    /// seems to have is read in further passes, and is the scrub's to report.
+    async fn read(&self, mut next: impl AsyncFnMut() -> crate::error::Result<bool>) -> Done {
         loop {
-            match work().await {
-                Err(EngineError::Busy { .. }) => self.core.environment.sleep(LOOK_MS).await,
-                Err(error) if error.is_of_copy() => {
-                    self.unjudged.set(self.unjudged.get() + 1);
-                    return Ok(());
-                }
-                done => return Ok(done?),
-            }
-            self.go_on()?;
-        }
-    }
-
-    async fn object(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        generation: u64,
-        home: usize,
-    ) -> crate::error::Result<()> {
-        let version = Version::Generation(generation);
-        let opened = ObjectReader::open_on_drive(&self.core, bucket, key, version, home).await?;
-        let Opened::Object(mut reader) = opened else { return Ok(()) };
-        reader.read_gently();
-        while reader.verified().await?.is_some() {}
-        Ok(())
-    }
-
-    async fn part(&self, reader: &mut PartReader) -> Done {
-        loop {
-            match reader.verified().await {
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(()),
+            match next().await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
                 Err(EngineError::Busy { .. }) => self.core.environment.sleep(LOOK_MS).await,
                 Err(error) if error.is_of_copy() => {
                     self.unjudged.set(self.unjudged.get() + 1);
@@ -308,5 +276,23 @@ impl CatchUp {
             }
             self.go_on()?;
         }
+    }
+
+    /// Reads the copy of a version on a home.
+    async fn object(&self, bucket: BucketId, key: &[u8], generation: u64, home: usize) -> Done {
+        let (version, mut opened) = (Version::Generation(generation), None);
+        self.read(async || match &mut opened {
+            Some(Opened::Object(reader)) => Ok(reader.verified().await?.is_some()),
+            Some(Opened::Marker(_) | Opened::Absent) => Ok(false),
+            None => {
+                let mut found = ObjectReader::open_on_drive(&self.core, bucket, key, version, home).await?;
+                if let Opened::Object(reader) = &mut found {
+                    reader.read_gently();
+                }
+                opened = Some(found);
+                Ok(true)
+            }
+        })
+        .await
     }
 }

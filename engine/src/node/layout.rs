@@ -65,9 +65,9 @@ impl Layout {
         &self.homes_of(shard)[..self.in_view[usize::from(shard)]]
     }
 
-    /// Returns whether a drive is to be a home of a shard again, once it is up to date.
-    pub fn returns_to(&self, drive: u16, shard: u16) -> bool {
-        self.homes_of(shard).contains(&drive) && !self.homes_in_view(shard).contains(&drive)
+    /// Returns the shards that a drive is to be a home of again, once it is up to date.
+    pub fn shards_to_return_to(&self, drive: u16) -> impl Iterator<Item = u16> + '_ {
+        self.shards_of_drive(drive).filter(move |shard| !self.homes_in_view(*shard).contains(&drive))
     }
 
     /// Returns the places among the node's drives of a shard's homes that are present, those behind that are

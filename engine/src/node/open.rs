@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 
 use super::barrier::PhaseBarrier;
+use super::bodies::Bodies;
 use super::bucket_map::BucketMap;
 use super::cache::ReadCache;
 use super::core::Core;
@@ -117,9 +118,8 @@ impl NodePlan {
             tracing::warn!(drive = number, "a drive of the set is absent; going on without it");
         }
         let epoch = next_epoch(drives.iter().map(|(_, superblock)| superblock));
-        let mut drives = only(drives, &[chosen.kept, chosen.returning].concat());
-        drives.sort_by_key(|(_, superblock)| superblock.drive_number.get());
-        let (drives, superblocks): (Vec<_>, Vec<_>) = drives.into_iter().unzip();
+        let opened = chosen.opened(&members);
+        let (drives, superblocks): (Vec<_>, Vec<_>) = only(drives, &opened).into_iter().unzip();
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
         layout.start.leave_for_good(&options.without_drives);
         layout.limit_clock_step(options.clock_step_max_ms);
@@ -161,6 +161,15 @@ pub(crate) struct Chosen {
     pub stale: Vec<usize>,
     /// The numbers of the drives of the view that are absent.
     pub absent: Vec<u16>,
+}
+
+impl Chosen {
+    /// Returns the places of the drives that the node opens, in the order of their numbers.
+    pub fn opened(&self, drives: &[(&Path, &SuperblockOnDisk)]) -> Vec<usize> {
+        let mut opened = [self.kept.as_slice(), &self.returning].concat();
+        opened.sort_by_key(|at| drives[*at].1.drive_number.get());
+        opened
+    }
 }
 
 /// Decides by the rules of views whether a start may go on with these drives of one set, and with which of
@@ -381,7 +390,7 @@ impl CoreParts {
             buckets: RefCell::new(BucketMap::default()),
             closing: Cell::new(false),
             retrying: Cell::new(false),
-            bodies: Rc::default(),
+            bodies: Bodies::default(),
             refusals: Cell::new(0),
             repairs: Cell::new(0),
             mending: Cell::new(0),
@@ -401,7 +410,7 @@ impl CoreParts {
 /// Returns the part that a drive has when the node starts, or `None` when the node can not do without it. One
 /// that is to be a home again lacks something yet.
 fn part_of(layout: &Layout, drive: u16) -> Option<Part> {
-    let lacks = || (0..layout.shards).any(|shard| layout.returns_to(drive, shard));
+    let lacks = || layout.shards_to_return_to(drive).next().is_some();
     layout.is_redundant().then(|| match layout.was_out(drive) {
         true => Part::Returning,
         false if lacks() => Part::CatchingUp,

@@ -527,20 +527,10 @@ async fn read_record(
     let first = offset - offset % BLOCK_BYTES as u32;
     let end = blocks as usize * BLOCK_BYTES;
     let buffer = core.buffer(end).await?;
-    let (result, buffer) = read_at(&core.writer_of(shard).drives, home, (at, first), end, buffer).await;
+    let copy = core.writer_of(shard).drives.copy(at, home);
+    let (result, buffer) = copy.read(first, end, buffer).await;
     result.map_err(EngineError::read_failed)?;
     Ok(ReadRecord { buffer, start: (offset - first) as usize, end })
-}
-
-/// Starts to read a copy of a set.
-fn read_at(
-    drives: &Drives,
-    home: usize,
-    (at, offset): (SetPlace, u32),
-    length: usize,
-    buffer: Buffer,
-) -> IoFuture {
-    drives.copy(at, home).read(offset, length, buffer)
 }
 
 /// Has a record that was read and verified, of this length, written over the copies that are bad. What else
@@ -870,10 +860,10 @@ impl Planned {
     }
 
     fn read_header(&self, drives: &Drives, home: usize, buffer: Buffer) -> IoFuture {
-        read_at(drives, home, (self.at, self.place.offset), BLOCK_BYTES, buffer)
+        drives.copy(self.at, home).read(self.place.offset, BLOCK_BYTES, buffer)
     }
 
     fn read_data(&self, drives: &Drives, home: usize, buffer: Buffer) -> IoFuture {
-        read_at(drives, home, (self.at, self.data_at()), self.read_bytes(), buffer)
+        drives.copy(self.at, home).read(self.data_at(), self.read_bytes(), buffer)
     }
 }

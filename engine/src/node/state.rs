@@ -139,7 +139,7 @@ pub struct CoreState {
     /// Set while a task sends again what did not fit into a mailbox.
     pub(crate) retrying: Cell<bool>,
     /// The bodies that are being written.
-    pub(crate) bodies: Rc<Bodies>,
+    pub(crate) bodies: Bodies,
     /// Reads that were refused to clients because data was damaged or could not be read.
     pub(crate) refusals: Cell<u64>,
     /// Copies that were found damaged or unreadable and written anew from another one.

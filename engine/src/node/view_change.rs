@@ -108,7 +108,7 @@ impl CoreState {
     /// Takes a drive back, or makes it a home, on core 0. Returns whether the drive has that part now.
     pub(super) async fn change_view(self: &Rc<Self>, change: Change) -> bool {
         let _turn = self.views.changing.lock(CHANGE).await;
-        self.views.failed.borrow_mut().retain(|drive| !change.back.contains(drive));
+        self.views.failed.borrow_mut().retain(|drive| change.back != Some(*drive));
         let may_be = change.home.is_none_or(|home| !self.has_left(home));
         if !self.views.may_change.get() || !may_be || self.carry_out(change.clone()).await.is_none() {
             return false;
@@ -158,7 +158,7 @@ impl CoreState {
         bases[0] = Le64::new(self.views.in_use.get().bits());
         let members = self.places_in(view);
         let enter = |drive: u16| {
-            let (core, view, is_back) = (self.clone(), Box::new(*view), change.back.contains(&drive));
+            let (core, view, is_back) = (self.clone(), Box::new(*view), change.back == Some(drive));
             // An update that has begun goes on, even if nobody waits for it any more.
             let work = move |there: Rc<CoreState>| async move {
                 let allocator = there.allocator(drive);

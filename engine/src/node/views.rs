@@ -60,7 +60,7 @@ impl Views {
         let latest = self.latest.borrow();
         let mut view = latest.clone();
         for drive in view.drives.iter_mut().filter(|drive| drive.state.get() == DRIVE_OUT) {
-            if has(&change.back, drive.number) {
+            if has(change.back.as_slice(), drive.number) {
                 drive.state = Le16::new(DRIVE_IN);
             }
         }
@@ -103,8 +103,8 @@ fn add_home(view: &mut ViewOnDisk, shard: u16, number: u16) {
 pub(super) struct Change {
     /// Drives that failed.
     pub lost: Vec<u16>,
-    /// Drives that were out of the view.
-    pub back: Vec<u16>,
+    /// A drive that was out of the view.
+    pub back: Option<u16>,
     /// A drive that is ready to be the home of all shards that it was a home of.
     pub home: Option<u16>,
 }
@@ -112,7 +112,7 @@ pub(super) struct Change {
 impl Change {
     /// A drive is in the view again.
     pub fn back(drive: u16) -> Self {
-        Self { back: vec![drive], ..Self::default() }
+        Self { back: Some(drive), ..Self::default() }
     }
 
     /// A drive is a home again.
@@ -124,7 +124,7 @@ impl Change {
     pub fn without(&self, drive: u16) -> Self {
         let mut change = self.clone();
         change.lost.push(drive);
-        change.back.retain(|back| *back != drive);
+        change.back.take_if(|back| *back == drive);
         change
     }
 }

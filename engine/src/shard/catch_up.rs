@@ -9,15 +9,12 @@
 
 use std::rc::Rc;
 
-use crate::sync::oneshot;
-
 use super::checkpoint::CheckpointError;
-use super::instance::{Commit, Shard};
+use super::instance::Shard;
 use super::maintenance::Task;
 use crate::error::{EngineError, Result};
 use crate::extent::sets::KIND_CHECKPOINT;
 use crate::extent::{Member, SetPlace};
-use crate::format::record::{EncodedRecord, FLAG_PLACE, Mutation};
 
 impl Shard {
     /// Tells the homes again what the shard needs, since one of them has not heard it.
@@ -49,23 +46,18 @@ impl Shard {
         let added = self.state.borrow_mut().space.sets.add_member(old, member);
         let Some((place, kind, is_named)) = added else { return Ok(false) };
         if is_named {
-            let mutation = Mutation::SetPut(place.to_disk(kind));
-            let record = EncodedRecord::new(&mutation, place.birth, FLAG_PLACE, Vec::new());
-            let (mutation, reply) = (Some(mutation), oneshot::channel().0);
-            let (guard, reserved, quota) = (None, Vec::new(), None);
-            self.log.push(Some(record), Commit { mutation, guard, reserved, quota, reply })?;
+            self.say_set(place, kind)?;
         }
         Ok(true)
     }
 
-    /// Makes the log continue in a new set. Returns whether that has a member on a drive.
+    /// Makes the log continue in a new set.
     ///
     /// # Errors
     /// Returns an error when the shard writes no more, or there is no space.
-    pub(crate) async fn roll_to(self: &Rc<Self>, drive: u16) -> Result<bool> {
+    pub(crate) async fn roll(self: &Rc<Self>) -> Result<()> {
         self.log.roll_next();
-        self.fence().await?;
-        Ok(self.log.position().set.members.on(drive).is_some())
+        self.fence().await
     }
 
     /// Makes everything that was written durable, and writes a checkpoint on all homes.

@@ -318,15 +318,23 @@ impl Shard {
             for run in &segment.runs {
                 let new = self.state.borrow_mut().space.sets.name(run.extent);
                 let Some(place) = new else { continue };
-                let mutation = Mutation::SetPut(place.to_disk(KIND_SLICES));
-                let record = EncodedRecord::new(&mutation, place.birth, FLAG_PLACE, Vec::new());
                 // Nobody waits for it, because the record that names the set comes behind it.
-                let (mutation, reply) = (Some(mutation), oneshot::channel().0);
-                let (guard, reserved, quota) = (None, Vec::new(), None);
-                self.log.push(Some(record), Commit { mutation, guard, reserved, quota, reply })?;
+                self.say_set(place, KIND_SLICES)?;
             }
         }
         Ok(())
+    }
+
+    /// Queues a record that says where a set is, and does not wait for it.
+    ///
+    /// # Errors
+    /// Returns an error when the shard writes no more.
+    pub(super) fn say_set(&self, place: SetPlace, kind: u8) -> Result<()> {
+        let mutation = Mutation::SetPut(place.to_disk(kind));
+        let record = EncodedRecord::new(&mutation, place.birth, FLAG_PLACE, Vec::new());
+        let (mutation, reply) = (Some(mutation), oneshot::channel().0);
+        let (guard, reserved, quota) = (None, Vec::new(), None);
+        self.log.push(Some(record), Commit { mutation, guard, reserved, quota, reply })
     }
 
     /// Returns the bytes of log, at most, that [`Self::name_sets`] takes.

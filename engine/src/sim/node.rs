@@ -201,9 +201,8 @@ impl SimNode {
         };
         let chosen = choose_drives(&members, &gone)?;
         let epoch = next_epoch(superblocks.iter());
-        let mut used = [chosen.kept, chosen.returning].concat();
-        used.sort_by_key(|at| superblocks[*at].drive_number.get());
-        let (superblocks, drives) = (only(superblocks, &used), only(drives, &used));
+        let opened = chosen.opened(&members);
+        let (superblocks, drives) = (only(superblocks, &opened), only(drives, &opened));
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
         layout.start.leave_for_good(&gone);
         layout.set_maintenance(options.checkpoint_after_bytes, options.dead_log_bytes_max);

@@ -8,7 +8,7 @@ use ringbolt_engine::sim::device::Fate;
 use ringbolt_engine::sim::{Bug, SimNode};
 use ringbolt_engine::types::{BucketId, ObjectMeta, WriteCondition};
 
-use crate::leave::{Wrong, crash_and_heal, judge, others, work};
+use crate::leave::{Wrong, crash_and_heal, judge, others, puts_within, work};
 use crate::mirror::{Mirror, Stored, checked, close, compare, fill, mirror, mirrors, must_open, open};
 use crate::world::{body, bucket, delete, etag, put};
 
@@ -226,20 +226,8 @@ fn a_return_goes_on_when_another_drive_fails() {
         world.sim.run_steps(steps * 5);
         let failing = if steps % 2 == 1 && wrong == Wrong::Everything { 1 } else { 0 };
         wrong.befalls(&world.drives[failing]);
-        let on = node.clone();
-        let ended = Rc::new(Cell::new(0));
-        for number in 0..6u64 {
-            let (on, ended) = (on.clone(), ended.clone());
-            world.sim.spawn(async move {
-                let key = format!("while {number}").into_bytes();
-                let _ = put(&on.any_core(), id, &key, number, 70_000).await;
-                ended.set(ended.get() + 1);
-            });
-        }
-        drop(on);
-        let until_us = world.sim.now_us() + 100_000_000;
-        while ended.get() < 6 && world.sim.now_us() < until_us && world.sim.step() {}
-        assert_eq!(ended.get(), 6, "{steps}, {wrong:?} of drive {failing}: writers hang");
+        let (ended, _) = puts_within(&world, &node, id, ("while", 70_000), 100);
+        assert_eq!(ended, 6, "{steps}, {wrong:?} of drive {failing}: writers hang");
         // What only the failing one has, beside the one that is not up to date, comes back with it.
         if failing == 0 {
             compare(&world, &node, id, &stored);

@@ -1,5 +1,6 @@
 //! Drives that fail, hang or vanish while the node runs, and leave the view.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use ringbolt_engine::EngineError;
@@ -45,6 +46,30 @@ pub fn crash_and_heal(world: &Mirror, node: Rc<SimNode>) {
 
 pub fn others(count: usize, lost: usize) -> Vec<usize> {
     (0..count).filter(|drive| *drive != lost).collect()
+}
+
+/// Puts six objects at the same time, and returns how many of the puts have ended within some seconds, and how many
+/// of these are stored.
+pub fn puts_within(
+    world: &Mirror,
+    node: &Rc<SimNode>,
+    id: BucketId,
+    (name, length): (&'static str, usize),
+    seconds: u64,
+) -> (usize, usize) {
+    let outcomes: Rc<RefCell<Vec<bool>>> = Rc::default();
+    for number in 0..6u64 {
+        let (on, outcomes) = (node.clone(), outcomes.clone());
+        world.sim.spawn(async move {
+            let key = format!("{name} {number}").into_bytes();
+            let stored = put(&on.any_core(), id, &key, number, length).await.is_ok();
+            outcomes.borrow_mut().push(stored);
+        });
+    }
+    let until_us = world.sim.now_us() + seconds * 1_000_000;
+    while outcomes.borrow().len() < 6 && world.sim.now_us() < until_us && world.sim.step() {}
+    let outcomes = outcomes.borrow();
+    (outcomes.len(), outcomes.iter().filter(|stored| **stored).count())
 }
 
 fn numbers(given: &[usize]) -> Vec<u16> {
@@ -168,18 +193,8 @@ fn a_drive_that_hangs_leaves_when_no_buffer_is_free() {
         let (id, mut stored) = fill(&world, &node, 0, 6);
         world.drives[lost].stand_still_us(HOUR_US);
         let held: Vec<_> = (0..2).map(|core| node.hold_buffers(core, 0)).collect();
-        let (on, done) = (node.clone(), Rc::new(std::cell::Cell::new(0)));
-        for number in 0..6u64 {
-            let (on, done) = (on.clone(), done.clone());
-            world.sim.spawn(async move {
-                let key = format!("held {number}").into_bytes();
-                put(&on.any_core(), id, &key, number, 700).await.expect("stored");
-                done.set(done.get() + 1);
-            });
-        }
-        let until_us = world.sim.now_us() + 40_000_000;
-        while done.get() < 6 && world.sim.now_us() < until_us && world.sim.step() {}
-        assert_eq!((done.get(), node.drive_numbers()), (6, numbers(&others(2, lost))));
+        let (ended, put) = puts_within(&world, &node, id, ("held", 700), 40);
+        assert_eq!((ended, put, node.drive_numbers()), (6, 6, numbers(&others(2, lost))));
         drop(held);
         stored.extend((0..6).map(|number| (format!("held {number}").into_bytes(), (number, 700))));
         compare(&world, &node, id, &stored);
@@ -296,7 +311,7 @@ fn a_change_that_is_cut_off_loses_nothing(bug: Option<Bug>) -> Result<usize, Str
             if let slow @ 1.. = steps as usize / 5 % 3 {
                 world.drives[(failing + slow) % 3].stand_still_us(3_000_000);
             }
-            let acknowledged: Rc<std::cell::RefCell<Stored>> = Rc::default();
+            let acknowledged: Rc<RefCell<Stored>> = Rc::default();
             for client in 0..3u64 {
                 let (on, acknowledged) = (node.clone(), acknowledged.clone());
                 world.sim.spawn(async move {
