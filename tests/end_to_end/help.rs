@@ -235,7 +235,8 @@ impl Bench {
                 command.env("RINGBOLT_SIZE", DRIVE);
             }
         }
-        const ASKS: [&str; 8] = ["bucket", "clock", "lifecycle", "account", "user", "group", "key", "policy"];
+        const ASKS: [&str; 9] =
+            ["bucket", "clock", "drive", "lifecycle", "account", "user", "group", "key", "policy"];
         if ASKS.iter().any(|asks| line.contains(&format!("ringbolt {asks} "))) {
             command.env("RINGBOLT_DATA", self.server.data_dir());
         }
@@ -436,7 +437,7 @@ async fn every_example_of_every_help_runs() {
     for name in
         ["serve", "format", "inspect", "check", "torture", "bench", "plan", "bucket", "clock", "lifecycle"]
             .into_iter()
-            .chain(["account", "user", "group", "key", "policy"])
+            .chain(["account", "user", "group", "key", "policy", "drive"])
     {
         assert!(found.iter().any(|example| example.command.first().is_some_and(|of| of == name)), "{name}");
     }

@@ -6,6 +6,7 @@ use crate::support::{assert_holds, flags, list_all, make_bucket, put};
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Content, Server, ServerOptions, binary};
 use ringbolt_tool_common::process::without_settings;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -112,6 +113,13 @@ async fn lose(count: usize, lost: usize) {
     assert_eq!(numbers["ringbolt_drives{state=\"out\"}"], 1, "{numbers:?}");
     assert!(numbers["ringbolt_degraded_shards"] > 0);
     assert_eq!(sum(&numbers, "ringbolt_shard_writes_stopped"), 0);
+    let listed = list(&server);
+    let drive = &listed["drives"][lost];
+    assert_eq!((&drive["state"], &drive["shards"]), (&json!("left"), &json!(0)), "{listed}");
+    assert!(drive["reason"].as_str().is_some_and(|reason| reason.contains("failed")), "{listed}");
+    assert_eq!(states(&listed).iter().filter(|state| *state == "in").count(), count - 1);
+    // With two drives, all that there is has one copy. With three, some shards have two.
+    assert!(bytes(&listed, 0) > 0 && (bytes(&listed, 1) > 0) == (count == 3), "{listed}");
     server.kill();
 
     // What has no superblock any more is no drive of the set.
@@ -122,6 +130,12 @@ async fn lose(count: usize, lost: usize) {
     server.set_flags(flags(&left));
     server.start_again();
     assert_all(&server, 70).await;
+    let listed = list(&server);
+    assert_eq!(
+        (&listed["drives"][lost]["state"], &listed["drives"][lost]["path"]),
+        (&json!("absent"), &json!(null))
+    );
+    assert_eq!(listed["drives"][lost]["uuid"], json!(uuids[lost]));
     server.kill();
     devices[lost].come_back_as(&old);
     server.set_flags(flags(&drives));
@@ -129,6 +143,9 @@ async fn lose(count: usize, lost: usize) {
     assert!(server.log().contains("it is brought up to date and comes back"), "{}", server.log());
     put(&server.client(&MAIN), "key/70", content(70)).await.expect("put");
     until_whole(&server, count as u64).await;
+    let listed = list(&server);
+    assert_eq!((states(&listed), bytes(&listed, 0)), (vec!["in".to_owned(); count], 0), "{listed}");
+    assert!(bytes(&listed, 1) > 0 && listed["drives"][lost]["reason"].is_null(), "{listed}");
     assert_all(&server, 71).await;
     assert!(server.stop().success());
 
@@ -149,6 +166,24 @@ async fn lose(count: usize, lost: usize) {
     server.start_again();
     assert_all(&server, 71).await;
     assert!(server.stop().success());
+}
+
+/// Returns what `ringbolt drive list` says.
+fn list(server: &Server) -> Value {
+    let mut command = Command::new(binary::ringbolt());
+    without_settings(&mut command).args(["drive", "list", "--json"]).env("RINGBOLT_DATA", server.data_dir());
+    let said = run(&mut command).unwrap_or_else(|said| panic!("{said}"));
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+fn states(listed: &Value) -> Vec<String> {
+    let drives = listed["drives"].as_array().expect("drives").iter();
+    drives.map(|drive| drive["state"].as_str().expect("a state").to_owned()).collect()
+}
+
+/// Returns the bytes that survive the loss of so many drives and no more.
+fn bytes(listed: &Value, losses: usize) -> u64 {
+    listed["bytes_by_losses_survived"][losses]["bytes"].as_u64().expect("bytes")
 }
 
 /// Waits until every drive of the set is whole.

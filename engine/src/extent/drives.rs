@@ -203,6 +203,11 @@ impl Drives {
     /// # Panics
     /// Panics when no copy can be reached. Sets are known only if one can: [`Self::set_of`].
     pub fn copy(&self, place: SetPlace, at: usize) -> SetCopy<'_> {
+        if let [drive] = self.0.as_slice()
+            && let Some(extent) = place.members.on(drive.geometry.drive)
+        {
+            return SetCopy { at: 0, drive, extent };
+        }
         let mut copies = self.copies(place);
         let first = copies.next().unwrap_or_else(|| panic!("no drive of {place:?} is here"));
         if first.at == at {
@@ -214,6 +219,9 @@ impl Drives {
     /// Returns the drive with the shortest queue that has a copy of a set, beside those that are `bad`. One
     /// that is brought up to date is the last choice.
     pub fn pick(&self, place: SetPlace, bad: &[usize]) -> Option<usize> {
+        if self.count() == 1 {
+            return bad.is_empty().then_some(0);
+        }
         let copies = self.copies(place).filter(|copy| !bad.contains(&copy.at));
         copies.min_by_key(|copy| (!copy.drive.is_whole(), copy.drive.queue())).map(|copy| copy.at)
     }

@@ -16,32 +16,39 @@ pub struct Member {
     pub extent: u32,
 }
 
-/// One to [`MEMBERS_MAX`] extents on distinct drives.
-#[derive(Clone, Copy)]
+/// The number of no drive.
+const NO_DRIVE: u16 = crate::format::superblock::NO_HOME;
+
+/// One to [`MEMBERS_MAX`] extents on distinct drives. It is kept small, because every lookup carries one
+/// from core to core.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Members {
-    count: u8,
-    list: [Member; MEMBERS_MAX],
+    extents: [u32; MEMBERS_MAX],
+    /// The numbers of the drives, and [`NO_DRIVE`] behind the last.
+    drives: [u16; MEMBERS_MAX],
 }
 
 impl Members {
     /// Returns the only member of a set without copies.
     pub fn one(drive: u16, extent: u32) -> Self {
-        let mut list = [Member::default(); MEMBERS_MAX];
-        list[0] = Member { drive, extent };
-        Self { count: 1, list }
+        let (mut extents, mut drives) = ([0; MEMBERS_MAX], [NO_DRIVE; MEMBERS_MAX]);
+        (extents[0], drives[0]) = (extent, drive);
+        Self { extents, drives }
     }
 
-    /// Returns a set of members, or `None` when there are none, too many, or two on one drive.
+    /// Returns a set of members, or `None` when there are none, too many, two on one drive, or one on none.
     pub fn new(members: impl IntoIterator<Item = Member>) -> Option<Self> {
-        let (mut count, mut list) = (0, [Member::default(); MEMBERS_MAX]);
+        let (mut extents, mut drives) = ([0; MEMBERS_MAX], [NO_DRIVE; MEMBERS_MAX]);
+        let mut count = 0;
         for member in members {
-            if list[..count].iter().any(|other| other.drive == member.drive) {
+            if member.drive == NO_DRIVE || drives[..count].contains(&member.drive) {
                 return None;
             }
-            *list.get_mut(count)? = member;
+            *drives.get_mut(count)? = member.drive;
+            extents[count] = member.extent;
             count += 1;
         }
-        (count > 0).then_some(Self { count: count as u8, list })
+        (count > 0).then_some(Self { extents, drives })
     }
 
     /// Returns the members that a record or a checkpoint says.
@@ -58,26 +65,27 @@ impl Members {
 
     /// Returns the members as a record or a checkpoint says them.
     pub fn to_disk(self) -> Vec<MemberV1> {
-        let to_disk = |member: &Member| MemberV1 { node: 0, drive: member.drive, extent: member.extent };
+        let to_disk = |member: Member| MemberV1 { node: 0, drive: member.drive, extent: member.extent };
         self.iter().map(to_disk).collect()
     }
 
     /// Returns these members and one more, or `None` when there are too many, or one is on its drive.
     pub fn with(&self, member: Member) -> Option<Self> {
-        Self::new(self.iter().copied().chain([member]))
+        Self::new(self.iter().chain([member]))
     }
 
     pub fn first(&self) -> Member {
-        self.list[0]
+        Member { drive: self.drives[0], extent: self.extents[0] }
     }
 
-    pub fn iter(&self) -> std::slice::Iter<'_, Member> {
-        self.list[..usize::from(self.count)].iter()
+    pub fn iter(&self) -> impl Iterator<Item = Member> {
+        let all = self.drives.into_iter().zip(self.extents);
+        all.map(|(drive, extent)| Member { drive, extent }).take_while(|member| member.drive != NO_DRIVE)
     }
 
     /// Returns the number of members.
     pub fn count(&self) -> usize {
-        usize::from(self.count)
+        self.iter().count()
     }
 
     /// Returns the extent on the drive with this number, if the set has a member there.
@@ -85,14 +93,6 @@ impl Members {
         self.iter().find(|member| member.drive == drive).map(|member| member.extent)
     }
 }
-
-impl PartialEq for Members {
-    fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
-    }
-}
-
-impl Eq for Members {}
 
 impl fmt::Debug for Members {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,6 +117,7 @@ mod tests {
         assert_eq!(of(&[(0, 0), (1, 0), (2, 0), (3, 0), (4, 0)]), None);
         let elsewhere = MemberV1 { node: 1, drive: 0, extent: 0 };
         assert!(Members::of_disk(&[elsewhere]).is_err());
+        assert_eq!(of(&[(NO_DRIVE, 0)]), None);
         assert_ne!(of(&[(1, 2)]), of(&[(1, 3)]));
     }
 }

@@ -32,6 +32,8 @@ use crate::types::{BucketId, Version};
 
 /// Time between two tries, milliseconds.
 const AGAIN_MS: u64 = 10_000;
+/// Passes that a drive takes at least: one that copies, and one that finds nothing to copy.
+const PASSES: u64 = 2;
 /// Passes after which a copy that could not be judged is left to the scrub.
 const PASSES_MAX: u32 = 8;
 /// Time between two looks at what is waited for, milliseconds.
@@ -96,6 +98,7 @@ async fn bring_back(core: &Rc<CoreState>, drive: u16) {
             Ok(()) => break,
             Err(Halt::Later(reason)) => {
                 tracing::warn!(drive = number, reason, "a drive is not up to date yet; trying again");
+                core.views.reasons.borrow_mut().insert(drive, reason);
                 core.environment.sleep(AGAIN_MS).await;
                 if core.closing.get() || core.has_left(drive) {
                     return;
@@ -107,6 +110,7 @@ async fn bring_back(core: &Rc<CoreState>, drive: u16) {
     }
     if become_home(core, drive).await {
         reached(Rare::DriveBack);
+        core.views.reasons.borrow_mut().remove(&drive);
         tracing::info!(drive = number, "a drive is up to date, and a home again");
     }
 }
@@ -132,15 +136,21 @@ async fn become_home(core: &Rc<CoreState>, drive: u16) -> bool {
 }
 
 async fn shards_catch_up(core: &Rc<CoreState>, drive: u16) -> Done {
+    let sums = core.layout.catch_up_of(drive);
+    sums.begin(core.environment.monotonic_us());
     // The drive has to know what all of them need before any takes an extent of it.
     for shard in core.layout.shards_to_return_to(drive) {
-        let tell = move |there: Rc<CoreState>| async move { there.shard(shard).hold_back_again() };
-        core.call_or(core.layout.core_of(shard), tell, |_, ()| ()).await;
+        let tell = move |there: Rc<CoreState>| async move {
+            let shard = there.shard(shard);
+            shard.hold_back_again();
+            shard.space().live_bytes
+        };
+        sums.add(PASSES * core.call_or(core.layout.core_of(shard), tell, |_, _| ()).await);
     }
     for shard in core.layout.shards_to_return_to(drive) {
         let work = move |there: Rc<CoreState>| async move {
             let shard = there.shard(shard);
-            CatchUp { core: there, shard, drive, unjudged: Cell::new(0) }.run().await
+            CatchUp { core: there, shard, drive, unjudged: Cell::new(0), left: Cell::new(0) }.run().await
         };
         core.call_or(core.layout.core_of(shard), work, |_, _| ()).await?;
     }
@@ -154,6 +164,8 @@ struct CatchUp {
     drive: u16,
     /// Copies that could not be judged in a pass, since no other one could be read.
     unjudged: Cell<u64>,
+    /// Bytes of this pass that are to be gone through yet, as far as was known.
+    left: Cell<u64>,
 }
 
 impl CatchUp {
@@ -161,7 +173,7 @@ impl CatchUp {
         let number = self.core.layout.geometry_of(self.drive).drive;
         self.add_members().await?;
         self.shard.roll().await?;
-        self.pass().await?;
+        self.pass(1).await?;
         for passes in 0.. {
             // Whoever writes to a set from now on knows all of its members.
             self.add_members().await?;
@@ -172,7 +184,7 @@ impl CatchUp {
             self.shard.moves_ended().await;
             self.old_bodies_ended().await;
             let mended = self.core.repairs.get();
-            self.pass().await?;
+            self.pass(u64::from(passes) + 2).await?;
             let is_settled = self.unjudged.get() == 0 || passes >= PASSES_MAX;
             if is_settled && self.core.repairs.get() == mended && self.shard.sets_without(number).is_empty() {
                 break;
@@ -229,7 +241,25 @@ impl CatchUp {
     }
 
     /// Reads every copy on the drive, and waits until those that are bad are written anew.
-    async fn pass(&self) -> Done {
+    async fn pass(&self, number: u64) -> Done {
+        let sums = self.core.layout.catch_up_of(self.drive);
+        self.left.set(self.shard.space().live_bytes);
+        if number > PASSES {
+            sums.add(self.left.get());
+        }
+        self.copies().await?;
+        sums.done(self.left.take());
+        Ok(())
+    }
+
+    /// Notes that bytes of objects were gone through.
+    fn note(&self, bytes: u64) {
+        let bytes = bytes.min(self.left.get());
+        self.left.set(self.left.get() - bytes);
+        self.core.layout.catch_up_of(self.drive).done(bytes);
+    }
+
+    async fn copies(&self) -> Done {
         let drives = &self.shard.writer.drives;
         let number = self.core.layout.geometry_of(self.drive).drive;
         let homes = drives.iter().position(|drive| drive.geometry.drive == number);
@@ -250,7 +280,7 @@ impl CatchUp {
         let mut last = None;
         while let Some((part, mut reader)) = part_behind(&self.core, &self.shard, last.as_ref(), home) {
             self.go_on()?;
-            self.read(async || Ok(reader.verified().await?.is_some())).await?;
+            self.read(async || reader.verified().await).await?;
             last = Some(part);
         }
         while self.core.mending.get() > 0 {
@@ -262,11 +292,11 @@ impl CatchUp {
 
     /// Reads piece after piece until there is none, each again while there is no buffer for it. What no copy
     /// seems to have is read in further passes, and is the scrub's to report.
-    async fn read(&self, mut next: impl AsyncFnMut() -> crate::error::Result<bool>) -> Done {
+    async fn read(&self, mut next: impl AsyncFnMut() -> crate::error::Result<Option<u64>>) -> Done {
         loop {
             match next().await {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
+                Ok(Some(bytes)) => self.note(bytes),
+                Ok(None) => return Ok(()),
                 Err(EngineError::Busy { .. }) => self.core.environment.sleep(LOOK_MS).await,
                 Err(error) if error.is_of_copy() => {
                     self.unjudged.set(self.unjudged.get() + 1);
@@ -282,15 +312,17 @@ impl CatchUp {
     async fn object(&self, bucket: BucketId, key: &[u8], generation: u64, home: usize) -> Done {
         let (version, mut opened) = (Version::Generation(generation), None);
         self.read(async || match &mut opened {
-            Some(Opened::Object(reader)) => Ok(reader.verified().await?.is_some()),
-            Some(Opened::Marker(_) | Opened::Absent) => Ok(false),
+            Some(Opened::Object(reader)) => {
+                Ok(reader.verified().await?.map(|piece| piece.as_ref().len() as u64))
+            }
+            Some(Opened::Marker(_) | Opened::Absent) => Ok(None),
             None => {
                 let mut found = ObjectReader::open_on_drive(&self.core, bucket, key, version, home).await?;
                 if let Opened::Object(reader) = &mut found {
                     reader.read_gently();
                 }
                 opened = Some(found);
-                Ok(true)
+                Ok(Some(0))
             }
         })
         .await

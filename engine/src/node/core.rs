@@ -3,6 +3,7 @@
 //! Invariant: every operation is sent to the owner of its key. Nothing here touches a shard of
 //! another core.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -51,7 +52,8 @@ const BUCKET_LOCK: u64 = 0;
 pub struct Core {
     state: Rc<CoreState>,
     driver: Option<Driver>,
-    _drives: Option<Arc<Vec<OpenDrive>>>,
+    /// They stay open and locked as long as any core lives.
+    drives: Option<Arc<Vec<OpenDrive>>>,
 }
 
 impl Core {
@@ -60,12 +62,17 @@ impl Core {
         driver: Option<Driver>,
         drives: Option<Arc<Vec<OpenDrive>>>,
     ) -> Self {
-        Self { state, driver, _drives: drives }
+        Self { state, driver, drives }
     }
 
     /// Makes a core of a simulated node. Whoever made its parts drives them.
     pub(crate) fn simulated(state: Rc<CoreState>) -> Self {
         Self::new(state, None, None)
+    }
+
+    /// Returns where a drive is, if the node is no simulated one.
+    pub(super) fn drive_path(&self, place: u16) -> Option<&Path> {
+        self.drives.as_ref()?.get(usize::from(place)).map(|drive| drive.path.as_path())
     }
 
     /// Returns the driver of the core's ring, which the owner of the thread must run.
@@ -267,6 +274,7 @@ impl Core {
                 other => other.mistaken(),
             };
             report.live_bytes += space.live_bytes;
+            report.bytes_by_losses[self.state.whole_homes_of(shard).saturating_sub(1)] += space.live_bytes;
             report.dead_bytes += space.dead_bytes;
             report.reserved_bytes += space.reserved_bytes;
             report.free_bytes += space.free_bytes;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::drives::CatchUpSums;
 use super::opening::Opening;
 use crate::device::latch::Latch;
 use crate::extent::Geometry;
@@ -30,6 +31,8 @@ pub struct Layout {
     pub index_bytes_max: usize,
     /// The latch for flushes of all cores, by drive.
     latches: Vec<Arc<Latch>>,
+    /// How far a drive is brought up to date, by drive.
+    catch_ups: Vec<CatchUpSums>,
     /// The homes of each shard that are present, by shard: their places in `superblocks`. Behind those that
     /// it has in the view that was found come those that may be its homes again.
     homes: Vec<Vec<u16>>,
@@ -129,6 +132,7 @@ impl Layout {
     pub fn new(cores: usize, superblocks: Vec<SuperblockOnDisk>, epoch: u32, index_bytes_max: usize) -> Self {
         let shards = superblocks[0].shards.get();
         let latches = superblocks.iter().map(|_| Arc::new(Latch::new(cores))).collect();
+        let catch_ups = superblocks.iter().map(|_| CatchUpSums::default()).collect();
         let (mut homes, out) = homes_of(&superblocks);
         let in_view = homes.iter().map(Vec::len).collect();
         add_returning(&mut homes, &superblocks);
@@ -141,6 +145,7 @@ impl Layout {
             epoch,
             index_bytes_max,
             latches,
+            catch_ups,
             homes,
             in_view,
             out,
@@ -185,6 +190,11 @@ impl Layout {
     /// Returns the state that the cores share about the flushes of a drive.
     pub fn latch(&self, drive: u16) -> Arc<Latch> {
         self.latches[usize::from(drive)].clone()
+    }
+
+    /// Returns how far a drive is brought up to date.
+    pub(super) fn catch_up_of(&self, drive: u16) -> &CatchUpSums {
+        &self.catch_ups[usize::from(drive)]
     }
 
     pub fn geometry_of(&self, drive: u16) -> &Geometry {

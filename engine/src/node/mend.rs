@@ -100,6 +100,9 @@ impl Mend {
             Ok(()) => {
                 reached(Rare::CopyMended);
                 core.repairs.set(core.repairs.get() + 1);
+                if let Some(place) = core.layout.place_of(drive) {
+                    core.layout.catch_up_of(place).copied(length as u64);
+                }
                 tracing::warn!(
                     shard,
                     drive,

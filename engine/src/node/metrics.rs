@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use super::core::Core;
+use super::drives::CatchUpProgress;
 use super::report::{Counters, SpaceReport};
 use super::state::CoreState;
 use crate::error::Result;
@@ -56,11 +57,15 @@ pub struct NodeMetrics {
     pub refused_reads: u64,
     /// Copies that were found damaged and written anew from another one.
     pub mended_copies: u64,
+    /// Number of copies that the set was formatted for.
+    pub copies: u8,
     /// Drives of the view that hold all that they were given, those of the view that are brought up to date,
     /// and drives that were ever in the set and are out of the view.
     pub drives_in: u64,
     pub drives_catching_up: u64,
     pub drives_out: u64,
+    /// The drives that are brought up to date, by number.
+    pub catch_ups: Vec<(u16, CatchUpProgress)>,
     /// Shards with fewer homes than the format wants, whose new data have fewer copies.
     pub degraded_shards: u64,
     /// Number of I/O buffers, each of 1 MiB.
@@ -94,11 +99,14 @@ impl Core {
         let (state, layout) = (self.state(), &self.state().layout);
         let in_view = (0..layout.drives()).filter(|drive| !state.has_left(*drive)).count() as u64;
         sum.drives_in = (0..layout.drives()).filter(|drive| state.is_whole(*drive)).count() as u64;
+        sum.copies = layout.superblocks[0].parity_members + 1;
         sum.drives_catching_up = in_view - sum.drives_in;
         sum.drives_out = u64::from(layout.start.view.known().len()) - in_view;
-        let wanted = usize::from(layout.superblocks[0].parity_members) + 1;
-        let homes_of = |shard: u16| layout.homes_of(shard).iter().filter(|home| state.is_whole(**home));
-        let lacks = |shard: &u16| homes_of(*shard).count() < wanted;
+        let is_behind = |drive: &u16| !state.is_whole(*drive) && !state.is_out(*drive);
+        let behind = (0..layout.drives()).filter(is_behind);
+        sum.catch_ups =
+            behind.map(|drive| (layout.geometry_of(drive).drive, state.catch_up_of(drive))).collect();
+        let lacks = |shard: &u16| state.whole_homes_of(*shard) < usize::from(sum.copies);
         sum.degraded_shards = (0..layout.shards).filter(lacks).count() as u64;
         Ok(sum)
     }

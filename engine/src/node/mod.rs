@@ -12,6 +12,7 @@ pub(crate) mod cache;
 mod catch_up;
 mod clock;
 mod core;
+mod drives;
 mod error;
 #[expect(
     clippy::disallowed_methods,
@@ -43,9 +44,11 @@ mod views;
 mod write;
 
 pub use self::core::Core;
+pub use self::drives::{CatchUpProgress, DriveReport, DriveState, DrivesReport};
 pub use self::error::OpenError;
 pub use self::format::{
     FormatError, FormatOptions, FormatReport, default_failures_max, format_drive, is_drive, parse_uuid,
+    uuid_text,
 };
 pub use self::inspect::{InspectReport, inspect_drive};
 pub use self::lifecycle::LifecycleOptions;

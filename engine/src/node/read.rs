@@ -62,11 +62,9 @@ pub struct ObjectReader {
 
 enum Source {
     /// The record of a small object with all its data, and the offset at which the data starts.
-    Inline {
-        bytes: Option<Bytes>,
-        start: usize,
-    },
-    Slices(SliceReader),
+    Inline { bytes: Option<Bytes>, start: usize },
+    /// It is behind a pointer, since readers are moved often and most objects are small.
+    Slices(Box<SliceReader>),
 }
 
 /// Piece size in bytes and read-ahead in pieces for a reader that nobody waits for.
@@ -123,37 +121,51 @@ struct Wanted<'a> {
     home: Option<usize>,
 }
 
-impl Wanted<'_> {
-    /// Returns the home to read a copy of a set from, beside those that are bad.
-    fn pick(&self, drives: &Drives, place: SetPlace, bad: &[usize]) -> Option<usize> {
-        match self.home {
-            Some(home) if bad.is_empty() => Some(drives.copy(place, home).at),
-            _ => drives.pick(place, bad),
-        }
+/// The copies of a set, one of which is read after the other until one is what it should be.
+struct Copies<'a> {
+    drives: &'a Drives,
+    place: SetPlace,
+    /// The home that is read first, or `None` for the one with the shortest queue.
+    first: Option<usize>,
+    bad: Vec<usize>,
+    /// Why the last one is bad.
+    last: Option<EngineError>,
+}
+
+impl<'a> Copies<'a> {
+    fn new(drives: &'a Drives, place: SetPlace, first: Option<usize>) -> Self {
+        Self { drives, place, first, bad: Vec::new(), last: None }
     }
 
-    /// Reads one copy of a set after the other, until one is what it should be.
+    /// Returns the copy to read next.
     ///
     /// # Errors
-    /// Returns the error of the last copy when none is, or an error that no other copy would mend.
+    /// Returns the error of the last copy when all are bad.
     ///
     /// # Panics
     /// Panics when no copy can be reached.
-    async fn any_copy<T>(
-        &self,
-        drives: &Drives,
-        place: SetPlace,
-        read: impl AsyncFn(CopyToRead<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let (mut bad, mut last) = (Vec::new(), None);
-        while let Some(home) = self.pick(drives, place, &bad) {
-            match read(CopyToRead { home, bad: &bad, waits: self.home.is_some() }).await {
-                Err(error) if error.is_of_copy() => last = Some(error),
-                read => return read,
-            }
-            bad.push(home);
+    fn next(&mut self) -> Result<CopyToRead<'_>> {
+        let home = match self.first {
+            Some(home) if self.bad.is_empty() => Some(self.drives.copy(self.place, home).at),
+            _ => self.drives.pick(self.place, &self.bad),
+        };
+        match (home, self.last.take()) {
+            (Some(home), _) => Ok(CopyToRead { home, bad: &self.bad, waits: self.first.is_some() }),
+            (None, Some(error)) => Err(error),
+            (None, None) => panic!("no drive of {:?} is here", self.place),
         }
-        Err(last.unwrap_or_else(|| panic!("no drive of {place:?} is here")))
+    }
+
+    /// Returns what was read from the copy on a home, or `None` when another copy may mend it.
+    fn judge<T>(&mut self, home: usize, read: Result<T>) -> Option<Result<T>> {
+        match read {
+            Err(error) if error.is_of_copy() => {
+                self.last = Some(error);
+                self.bad.push(home);
+                None
+            }
+            read => Some(read),
+        }
     }
 }
 
@@ -204,17 +216,20 @@ impl ObjectReader {
             return Ok(Opened::Object(Self::cached(object)));
         }
         let pin = Rc::new(pin);
-        let read = async |copy: CopyToRead<'_>| match &found {
-            Found::Entry(found) => Self::open_entry(core, &pin, wanted, found, copy).await,
-            Found::Inline { location, log } => {
-                Self::open_inline(core, &pin, wanted, (*location, *log, place), copy).await
+        let mut copies = Copies::new(&core.writer_of(shard).drives, log.place, wanted.home);
+        loop {
+            let copy = copies.next()?;
+            let home = copy.home;
+            let opened = match &found {
+                Found::Entry(found) => Self::open_entry(core, &pin, wanted, found, copy).await,
+                Found::Inline { location, log } => {
+                    Self::open_inline(core, &pin, wanted, (*location, *log, place), copy).await
+                }
+            };
+            if let Some(opened) = copies.judge(home, opened) {
+                return opened;
             }
-        };
-        let opened = wanted.any_copy(&core.writer_of(shard).drives, log.place, read).await?;
-        Ok(match opened {
-            Opened::Object(reader) => Opened::Object(Self { _pin: Some(pin), ..reader }),
-            other => other,
-        })
+        }
     }
 
     /// Opens a small object from a copy of its record.
@@ -251,7 +266,7 @@ impl ObjectReader {
         }
         let source = Source::Inline { bytes: Some(Bytes::Read(read.buffer)), start };
         let range = 0..info.size_bytes;
-        Ok(Opened::Object(Self { info, source, range, _pin: None }))
+        Ok(Opened::Object(Self { info, source, range, _pin: Some(pin.clone()) }))
     }
 
     /// Opens a version whose entry the owner looked up, from a copy of its record.
@@ -303,10 +318,10 @@ impl ObjectReader {
         } else {
             let from_home = wanted.home.map(|home| home as u8);
             let reader = SliceReader::new(pin.clone(), put.segments, slices.clone());
-            Source::Slices(SliceReader { from_home, ..reader })
+            Source::Slices(Box::new(SliceReader { from_home, ..reader }))
         };
         let range = 0..info.size_bytes + if cached { 0 } else { table_bytes };
-        Ok(Opened::Object(Self { info: Rc::new(info), source, range, _pin: None }))
+        Ok(Opened::Object(Self { info: Rc::new(info), source, range, _pin: Some(pin.clone()) }))
     }
 
     fn cached(object: Rc<CachedObject>) -> Self {
@@ -559,10 +574,15 @@ async fn read_metadata(
     (place, log): (MetaPlace, LogSet),
     generation: u64,
 ) -> Result<MetaV1> {
-    let read = async |copy: CopyToRead<'_>| {
-        metadata_of_copy(core, pin, wanted, (place, log, generation), copy).await
-    };
-    wanted.any_copy(&core.writer_of(pin.shard).drives, log.place, read).await
+    let mut copies = Copies::new(&core.writer_of(pin.shard).drives, log.place, wanted.home);
+    loop {
+        let copy = copies.next()?;
+        let home = copy.home;
+        let read = metadata_of_copy(core, pin, wanted, (place, log, generation), copy).await;
+        if let Some(read) = copies.judge(home, read) {
+            return read;
+        }
+    }
 }
 
 async fn metadata_of_copy(

@@ -2,6 +2,7 @@
 
 use super::state::CoreState;
 use crate::extent::RunCount;
+use crate::format::superblock::HOMES;
 
 /// The space of a node: physical = live + dead + reserved + free + copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct SpaceReport {
     pub copies_bytes: u64,
     /// The part of the free bytes that lies between slices, in extents that hold some.
     pub gap_bytes: u64,
+    /// The live bytes by how many more drives may be lost before they are.
+    pub bytes_by_losses: [u64; HOMES],
     pub objects: u64,
     pub index_bytes: u64,
     /// Runs of large objects, which show their fragmentation.

@@ -95,6 +95,7 @@ impl CoreState {
         let number = self.layout.geometry_of(drive).drive;
         match self.carry_out(Change::default().without(drive)).await {
             Some((epoch, counter)) => {
+                self.views.reasons.borrow_mut().insert(drive, error.to_string());
                 tracing::error!(drive = number, %error, epoch, counter, "a drive failed and left the view");
             }
             None => {

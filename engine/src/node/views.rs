@@ -3,7 +3,7 @@
 //! Invariant: a view follows only by the rules of [`crate::view`].
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::layout::{Layout, keep_only};
 use crate::format::superblock::{DRIVE_IN, DRIVE_OUT, NO_HOME, ViewOnDisk};
@@ -18,6 +18,8 @@ pub(super) struct Views {
     pub changing: KeyLocks,
     /// The drives that failed, by their places. They may still be in the view.
     pub failed: RefCell<BTreeSet<u16>>,
+    /// Why drives have left, or are not up to date yet, by their places.
+    pub reasons: RefCell<BTreeMap<u16, String>>,
     /// Raised when one more has failed.
     pub news: Signal,
     /// The members of the view in use.
@@ -35,6 +37,7 @@ impl Views {
             rules: Rules { failures_max: u32::from(layout.superblocks[0].parity_members) },
             changing: KeyLocks::default(),
             failed: RefCell::default(),
+            reasons: RefCell::default(),
             news: Signal::default(),
             in_use: Cell::new(view.members()),
             latest: RefCell::new(Box::new(view)),

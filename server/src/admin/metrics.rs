@@ -9,7 +9,7 @@ use crate::http::TrafficSum;
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use ringbolt_engine::lifecycle::LifecycleCounters;
-use ringbolt_engine::node::{NodeMetrics, ShardMetrics};
+use ringbolt_engine::node::{CatchUpProgress, NodeMetrics, ShardMetrics};
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
@@ -185,6 +185,36 @@ impl Page {
         self.family("ringbolt_drives", "gauge", help, "state", drives);
         let help = "Shards whose new data have fewer copies than the set was formatted for";
         self.plain("ringbolt_degraded_shards", "gauge", help, node.degraded_shards);
+        let (name, help) =
+            ("ringbolt_live_bytes_by_losses", "Live bytes by how many drives more may be lost first");
+        self.family(
+            name,
+            "gauge",
+            help,
+            "losses",
+            (0..).zip(space.bytes_by_losses).take(usize::from(node.copies)),
+        );
+        let caught_up = |of: fn(&CatchUpProgress) -> u64| {
+            node.catch_ups.iter().map(move |(drive, sums)| (drive, of(sums)))
+        };
+        let help = "Bytes to go through until a drive that was away is up to date";
+        self.family("ringbolt_catch_up_bytes", "gauge", help, "drive", caught_up(|sums| sums.bytes));
+        let help = "Bytes of these that were gone through";
+        self.family(
+            "ringbolt_catch_up_done_bytes",
+            "gauge",
+            help,
+            "drive",
+            caught_up(|sums| sums.done_bytes),
+        );
+        let help = "Bytes that a drive that was away did not have";
+        self.family(
+            "ringbolt_catch_up_copied_bytes",
+            "gauge",
+            help,
+            "drive",
+            caught_up(|sums| sums.copied_bytes),
+        );
         self.plain("ringbolt_index_bytes", "gauge", "Memory of the index", space.index_bytes);
         let free = node.buffer_chunks_free * BUFFER_CHUNK_BYTES;
         let buffers = [("free", free), ("used", node.buffer_chunks * BUFFER_CHUNK_BYTES - free)];

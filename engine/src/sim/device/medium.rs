@@ -351,6 +351,9 @@ impl Medium {
             let over = operation.span.is_none_or(|span| span.end_us <= now_us);
             operation.life != life || operation.abandoned && over
         };
+        if !self.running.values().any(is_over) {
+            return;
+        }
         let over: Vec<u64> = self.running.iter().filter(|(_, it)| is_over(it)).map(|(id, _)| *id).collect();
         for id in over {
             if self

@@ -1,5 +1,5 @@
-//! Operators' commands: what they ask of buckets, of users and their keys and policies, and of the clock by
-//! which retentions are judged, as JSON over HTTP.
+//! Operators' commands: what they ask of buckets, of users and their keys and policies, of the clock by which
+//! retentions are judged, and of drives, as JSON over HTTP.
 //!
 //! Invariants:
 //! - Nothing is read or changed for a peer that [`door`] has not let in.
@@ -10,6 +10,7 @@ mod answer;
 mod bucket;
 mod clock;
 mod door;
+mod drive;
 mod empty;
 mod identity;
 mod lifecycle;
@@ -94,6 +95,7 @@ async fn run<H: Handler>(
         Command::Explain => identity::explain(server, body).await,
         Command::ShowClock => clock::show(core).await,
         Command::ConfirmClock => clock::confirm(core).await,
+        Command::ListDrives => drive::list(core).await,
     }
 }
 

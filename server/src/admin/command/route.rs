@@ -22,6 +22,7 @@ pub enum Command<'a> {
     Explain,
     ShowClock,
     ConfirmClock,
+    ListDrives,
 }
 
 impl<'a> Command<'a> {
@@ -51,6 +52,8 @@ impl<'a> Command<'a> {
             (["clock"], "GET") => Self::ShowClock,
             (["clock"], _) => return Err(Failure::method("GET")),
             (["clock", "confirm"], "POST") => Self::ConfirmClock,
+            (["drives"], "GET") => Self::ListDrives,
+            (["drives"], _) => return Err(Failure::method("GET")),
             (["buckets", _, "empty"] | ["clock", "confirm"], _) => return Err(Failure::method("POST")),
             _ => return Err(Failure::no_such_path()),
         };
@@ -83,11 +86,14 @@ mod tests {
             ("POST", "identity/explain", "Explain"),
             ("GET", "clock", "ShowClock"),
             ("POST", "clock/confirm", "ConfirmClock"),
+            ("GET", "drives", "ListDrives"),
         ] {
             assert_eq!(parse(method, path).as_deref(), Ok(command));
             assert_eq!(parse("PATCH", path), Err(405), "{path}");
         }
-        for path in ["", "bucket", "buckets/", "buckets/a/b", "buckets/a/quota/", "clock/", "clock/set"] {
+        for path in
+            ["", "bucket", "buckets/", "buckets/a/b", "buckets/a/quota/", "clock/", "clock/set", "drives/0"]
+        {
             assert_eq!(parse("GET", path), Err(404), "{path}");
         }
     }

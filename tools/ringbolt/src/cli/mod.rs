@@ -6,6 +6,7 @@
 mod bucket;
 mod clock;
 pub mod config;
+mod drive;
 mod duration;
 mod identity;
 mod lifecycle;
@@ -17,6 +18,7 @@ mod tls;
 use self::bucket::BucketArgs;
 use self::clock::ClockArgs;
 use self::config::{Again, ConfigArgs, ConfigError, Settings};
+use self::drive::DriveArgs;
 use self::duration::{parse_duration_ms, parse_time_out_ms};
 use self::identity::{AccountArgs, GroupArgs, IdentityCliError, KeyArgs, PolicyArgs, UserArgs};
 use self::lifecycle::{LifecycleArgs, LifecycleError};
@@ -105,6 +107,7 @@ enum Command {
     Bucket(BucketArgs),
     Lifecycle(LifecycleArgs),
     Clock(ClockArgs),
+    Drive(DriveArgs),
     Account(AccountArgs),
     User(UserArgs),
     Group(GroupArgs),
@@ -478,6 +481,7 @@ pub fn execute((cli, settings): (Cli, Settings)) -> Result<ExitCode, CliError> {
         Command::Bucket(args) => return Ok(bucket::run(&args)?),
         Command::Lifecycle(args) => lifecycle::run(&args)?,
         Command::Clock(args) => clock::run(&args)?,
+        Command::Drive(args) => drive::run(&args)?,
         Command::Account(args) => identity::account(&args)?,
         Command::User(args) => identity::user(&args)?,
         Command::Group(args) => identity::group(&args)?,

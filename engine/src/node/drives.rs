@@ -1,0 +1,208 @@
+//! The report of a node's drives: what part each has in the view, and how far those are that are brought up
+//! to date.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::core::Core;
+use super::state::CoreState;
+use crate::device::watch::Part;
+use crate::error::Result;
+use crate::format::superblock::{DRIVE_GONE, ViewDriveOnDisk, ViewOnDisk};
+
+/// The part that a drive has in the set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriveState {
+    /// It is in the view, and holds what it was given.
+    In,
+    /// It was away, gets all that is written, and is brought up to date.
+    CatchingUp,
+    /// It was given to this start, and is out of the view: it failed since, or could not come back.
+    Left,
+    /// It is out of the view, and was not there when the node started.
+    Absent,
+    /// It is out of the view for good, by the operator's word.
+    Gone,
+}
+
+/// How far a drive is brought up to date. The sums are of objects' bytes, each counted once for the copying
+/// and once for the comparison behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CatchUpProgress {
+    /// Bytes to go through.
+    pub bytes: u64,
+    /// Bytes of these that were gone through.
+    pub done_bytes: u64,
+    /// Bytes that were written to the drive since the node started, because it did not have them.
+    pub copied_bytes: u64,
+    /// Time since it began, milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// One drive of the set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriveReport {
+    /// Its number in the view, which no other drive ever gets.
+    pub number: u16,
+    pub uuid: [u8; 16],
+    pub state: DriveState,
+    /// Why it left, or is not up to date yet, if that is known.
+    pub reason: Option<String>,
+    /// Where it is, if it was given to this start.
+    pub path: Option<PathBuf>,
+    /// Bytes in its extents, and how many of these are in extents that nobody has. Both are 0 for a drive
+    /// that is not there.
+    pub size_bytes: u64,
+    pub free_bytes: u64,
+    /// Number of shards that it is a home of.
+    pub shards: u16,
+    /// Set while it is brought up to date.
+    pub catch_up: Option<CatchUpProgress>,
+}
+
+/// All drives of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrivesReport {
+    /// Epoch and counter of the newest view.
+    pub view: (u32, u32),
+    /// Number of copies that the set was formatted for.
+    pub copies: u8,
+    /// The drives that were ever in the set, ascending by number.
+    pub drives: Vec<DriveReport>,
+    /// Live bytes by how many more drives may be lost before they are: the first are lost with the next one.
+    pub bytes_by_losses: Vec<u64>,
+}
+
+/// The sums of a drive that is brought up to date, which all cores add to and read.
+#[derive(Debug, Default)]
+pub(super) struct CatchUpSums {
+    bytes: AtomicU64,
+    done_bytes: AtomicU64,
+    copied_bytes: AtomicU64,
+    since_us: AtomicU64,
+}
+
+impl CatchUpSums {
+    /// Begins again, with nothing to do.
+    pub fn begin(&self, now_us: u64) {
+        self.since_us.store(now_us, Relaxed);
+        self.bytes.store(0, Relaxed);
+        self.done_bytes.store(0, Relaxed);
+    }
+
+    /// Adds bytes to go through.
+    pub fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Notes that bytes were gone through.
+    pub fn done(&self, bytes: u64) {
+        self.done_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Notes that bytes were written to the drive.
+    pub fn copied(&self, bytes: u64) {
+        self.copied_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    fn progress(&self, now_us: u64) -> CatchUpProgress {
+        let bytes = self.bytes.load(Relaxed);
+        CatchUpProgress {
+            bytes,
+            // More may be stored meanwhile than there was at first.
+            done_bytes: self.done_bytes.load(Relaxed).min(bytes),
+            copied_bytes: self.copied_bytes.load(Relaxed),
+            elapsed_ms: now_us.saturating_sub(self.since_us.load(Relaxed)) / 1000,
+        }
+    }
+}
+
+/// What core 0 knows of the views.
+struct Known {
+    view: Box<ViewOnDisk>,
+    reasons: Vec<(u16, String)>,
+}
+
+impl Core {
+    /// Returns the drives of the node's set, those that are not there too.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Core::space`].
+    pub async fn drives(&self) -> Result<DrivesReport> {
+        let state = self.state();
+        let known = state.call(0, |core| async move { core.known() }).await;
+        let mut drives = Vec::new();
+        for slot in known.view.known().iter() {
+            drives.push(self.drive(&known.view.drives[usize::from(slot)], &known).await);
+        }
+        drives.sort_by_key(|drive| drive.number);
+        let bytes_by_losses = self.space().await?.bytes_by_losses;
+        let copies = state.layout.superblocks[0].parity_members + 1;
+        Ok(DrivesReport {
+            view: known.view.number(),
+            copies,
+            drives,
+            bytes_by_losses: bytes_by_losses[..usize::from(copies)].to_vec(),
+        })
+    }
+
+    async fn drive(&self, drive: &ViewDriveOnDisk, known: &Known) -> DriveReport {
+        let (state, number) = (self.state(), drive.number.get());
+        let is_gone = drive.state.get() == DRIVE_GONE;
+        let mut report = DriveReport {
+            number,
+            uuid: drive.uuid,
+            state: if is_gone { DriveState::Gone } else { DriveState::Absent },
+            reason: None,
+            path: None,
+            size_bytes: 0,
+            free_bytes: 0,
+            shards: 0,
+            catch_up: None,
+        };
+        let Some(place) = state.layout.place_of(number) else { return report };
+        report.state = match state.drives[usize::from(place)].part() {
+            Part::Whole => DriveState::In,
+            Part::CatchingUp | Part::Returning => DriveState::CatchingUp,
+            Part::Out => DriveState::Left,
+        };
+        let reason = known.reasons.iter().find(|(of, _)| *of == place);
+        report.reason = reason.map(|(_, reason)| reason.clone());
+        report.path = self.drive_path(place).map(Path::to_path_buf);
+        let geometry = state.layout.geometry_of(place);
+        if !state.has_left(place) {
+            let ask = move |core: Rc<CoreState>| async move { core.allocator(place).free() };
+            let (free, _) = state.call(state.layout.allocator_core(place), ask).await;
+            report.free_bytes = u64::from(free) * u64::from(geometry.extent_bytes);
+        }
+        report.size_bytes = geometry.size_bytes();
+        report.shards = (0..state.layout.shards)
+            .filter(|shard| known.view.home_numbers(*shard).any(|home| home == number))
+            .count() as u16;
+        if report.state == DriveState::CatchingUp {
+            report.catch_up = Some(state.catch_up_of(place));
+        }
+        report
+    }
+}
+
+impl CoreState {
+    /// Returns what core 0 knows of the views.
+    fn known(&self) -> Known {
+        Known {
+            view: self.views.latest.borrow().clone(),
+            reasons: self.views.reasons.borrow().clone().into_iter().collect(),
+        }
+    }
+
+    /// Returns how far a drive is brought up to date.
+    pub(super) fn catch_up_of(&self, drive: u16) -> CatchUpProgress {
+        self.layout.catch_up_of(drive).progress(self.environment.monotonic_us())
+    }
+
+    /// Returns how many drives hold what a shard holds, and may be believed.
+    pub(super) fn whole_homes_of(&self, shard: u16) -> usize {
+        self.layout.homes_of(shard).iter().filter(|home| self.is_whole(**home)).count()
+    }
+}

@@ -1,0 +1,75 @@
+//! Commands about the drives of the node.
+
+use super::answer::Failure;
+use ringbolt_engine::node::{CatchUpProgress, Core, DriveReport, DriveState, uuid_text};
+use serde_json::{Value, json};
+
+/// Shows the drives that were ever in the set, with the part that each has in it, and what may be lost before
+/// something is.
+///
+/// # Errors
+/// Returns the engine's failure.
+pub async fn list(core: &Core) -> Result<Value, Failure> {
+    let report = core.drives().await?;
+    let by_losses = report.bytes_by_losses.iter().enumerate();
+    let survives = |(losses, bytes): (usize, &u64)| json!({ "drives": losses, "bytes": bytes });
+    Ok(json!({
+        "view": { "epoch": report.view.0, "counter": report.view.1 },
+        "copies": report.copies,
+        "drives": report.drives.iter().map(shown).collect::<Vec<_>>(),
+        "bytes_by_losses_survived": by_losses.map(survives).collect::<Vec<_>>(),
+    }))
+}
+
+/// Returns the word for the part that a drive has.
+pub fn state_word(state: DriveState) -> &'static str {
+    match state {
+        DriveState::In => "in",
+        DriveState::CatchingUp => "catching-up",
+        DriveState::Left => "left",
+        DriveState::Absent => "absent",
+        DriveState::Gone => "gone",
+    }
+}
+
+fn shown(drive: &DriveReport) -> Value {
+    json!({
+        "number": drive.number,
+        "uuid": uuid_text(&drive.uuid),
+        "state": state_word(drive.state),
+        "reason": drive.reason,
+        "path": drive.path.as_ref().map(|path| path.display().to_string()),
+        "size_bytes": drive.size_bytes,
+        "free_bytes": drive.free_bytes,
+        "shards": drive.shards,
+        "catch_up": drive.catch_up.as_ref().map(progress),
+    })
+}
+
+fn progress(progress: &CatchUpProgress) -> Value {
+    let CatchUpProgress { bytes, done_bytes, copied_bytes, elapsed_ms } = *progress;
+    let seconds = elapsed_ms as f64 / 1000.0;
+    let rate = (seconds > 0.0).then(|| done_bytes as f64 / seconds).filter(|rate| *rate > 0.0);
+    json!({
+        "bytes": bytes,
+        "done_bytes": done_bytes,
+        "copied_bytes": copied_bytes,
+        "elapsed_s": seconds,
+        "bytes_per_second": rate.map(|rate| rate as u64),
+        "left_s": rate.map(|rate| ((bytes - done_bytes) as f64 / rate).ceil() as u64),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_told_once_there_is_a_rate() {
+        let begun = CatchUpProgress { bytes: 4000, ..CatchUpProgress::default() };
+        let shown = progress(&begun);
+        assert_eq!((&shown["bytes_per_second"], &shown["left_s"]), (&Value::Null, &Value::Null));
+        let shown = progress(&CatchUpProgress { done_bytes: 1000, elapsed_ms: 2000, ..begun });
+        assert_eq!((&shown["bytes_per_second"], &shown["left_s"]), (&json!(500), &json!(6)));
+    }
+}

@@ -1,0 +1,156 @@
+//! `ringbolt drive`: the drives of a server that runs.
+
+use super::server::{ServerArgs, table};
+use crate::admin::AdminError;
+use clap::{Args, Subcommand};
+use ringbolt_server::run::human_size;
+use serde_json::Value;
+
+/// Show the drives of a server
+///
+/// A running server is asked: through the socket in its data directory, or at its admin address.
+#[derive(Args)]
+#[command(arg_required_else_help = true)]
+pub struct DriveArgs {
+    #[command(subcommand)]
+    command: DriveCommand,
+}
+
+#[derive(Subcommand)]
+enum DriveCommand {
+    List(ListArgs),
+}
+
+/// List the drives, how far those are that are brought up to date, and how many may be lost before data are
+///
+/// States: `in` holds what it was given; `catching-up` was away, and gets what it lacks; `left` failed, or could not
+/// come back; `absent` was not given to this start; `gone` was named with --without-drive, and never comes back.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt drive list
+  ringbolt drive list --json | jq '.drives[] | select(.state != \"in\")'")]
+struct ListArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Fails with what the server says is wrong, or when none answers.
+pub fn run(args: &DriveArgs) -> Result<(), AdminError> {
+    let DriveCommand::List(args) = &args.command;
+    let value = args.server.client()?.ask("GET", "drives", None)?;
+    args.server.show(&value, text);
+    Ok(())
+}
+
+fn text(value: &Value) -> String {
+    let drives = value["drives"].as_array().map_or(&[][..], Vec::as_slice);
+    let copies = value["copies"].as_u64().unwrap_or(1);
+    let copies = if copies == 1 { "one copy".to_owned() } else { format!("{copies} copies") };
+    let mut text =
+        format!("view {}.{}, {copies} of everything\n", value["view"]["epoch"], value["view"]["counter"]);
+    let mut rows = vec![words(["DRIVE", "STATE", "SIZE", "FREE", "SHARDS", "WHERE", "UUID"])];
+    rows.extend(drives.iter().map(row));
+    text.push_str(&table(&rows, &[0, 2, 3, 4]));
+    for drive in drives {
+        if let Some(reason) = drive["reason"].as_str() {
+            text.push_str(&format!("drive {}: {reason}\n", drive["number"]));
+        }
+        if drive["catch_up"].is_object() {
+            text.push_str(&format!("drive {}: {}\n", drive["number"], progress(&drive["catch_up"])));
+        }
+    }
+    let survives = value["bytes_by_losses_survived"].as_array().map_or(&[][..], Vec::as_slice);
+    for level in survives.iter().rev() {
+        let (drives, bytes) = (level["drives"].as_u64().unwrap_or(0), level["bytes"].as_u64().unwrap_or(0));
+        if bytes > 0 {
+            text.push_str(&format!("{} {}\n", human_size(bytes), survived(drives)));
+        }
+    }
+    text
+}
+
+fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(str::to_owned).to_vec()
+}
+
+fn row(drive: &Value) -> Vec<String> {
+    let is_there = drive["path"].is_string();
+    let size = |name: &str| match is_there {
+        true => human_size(drive[name].as_u64().unwrap_or(0)),
+        false => String::new(),
+    };
+    let shards = if is_there { drive["shards"].to_string() } else { String::new() };
+    let word = |name: &str| drive[name].as_str().unwrap_or_default().to_owned();
+    let (size, free) = (size("size_bytes"), size("free_bytes"));
+    vec![drive["number"].to_string(), word("state"), size, free, shards, word("path"), word("uuid")]
+}
+
+fn progress(progress: &Value) -> String {
+    let number = |name: &str| progress[name].as_u64().unwrap_or(0);
+    let percent = 100 * number("done_bytes") / number("bytes").max(1);
+    let mut text = format!(
+        "{percent}% of {} gone through, {} copied",
+        human_size(number("bytes")),
+        human_size(number("copied_bytes"))
+    );
+    if let (Some(rate), Some(left)) = (progress["bytes_per_second"].as_u64(), progress["left_s"].as_u64()) {
+        text.push_str(&format!(", {}/s, about {} left", human_size(rate), time(left)));
+    }
+    text
+}
+
+/// Returns a time for people, such as `1h 20min`.
+fn time(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}min {seconds}s"),
+        (hours, minutes, _) => format!("{hours}h {minutes}min"),
+    }
+}
+
+fn survived(drives: u64) -> String {
+    match drives {
+        0 => "are lost with the next drive that fails".to_owned(),
+        1 => "survive the loss of any drive".to_owned(),
+        _ => format!("survive the loss of any {drives} drives"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_wrong_with_a_drive_stands_below() {
+        let drive = |number: u64, state: &str, path: Option<&str>| {
+            json!({ "number": number, "uuid": "7d444840", "state": state, "reason": null, "path": path,
+                "size_bytes": 1 << 30, "free_bytes": 1 << 29, "shards": 8, "catch_up": null })
+        };
+        let mut drives = [
+            drive(0, "in", Some("/dev/a")),
+            drive(1, "catching-up", Some("/dev/b")),
+            drive(2, "absent", None),
+        ];
+        drives[1]["catch_up"] = json!({ "bytes": 4 << 20, "done_bytes": 1 << 20, "copied_bytes": 4096,
+            "elapsed_s": 2.0, "bytes_per_second": 512 << 10, "left_s": 6 });
+        let value = json!({ "view": { "epoch": 7, "counter": 2 }, "copies": 2, "drives": drives,
+            "bytes_by_losses_survived": [{ "drives": 0, "bytes": 2 << 20 }, { "drives": 1, "bytes": 0 }] });
+        let expected = "view 7.2, 2 copies of everything\n\
+            DRIVE  STATE           SIZE       FREE  SHARDS  WHERE   UUID\n    \
+            0  in           1.0 GiB  512.0 MiB       8  /dev/a  7d444840\n    \
+            1  catching-up  1.0 GiB  512.0 MiB       8  /dev/b  7d444840\n    \
+            2  absent                                           7d444840\n\
+            drive 1: 25% of 4.0 MiB gone through, 4.0 KiB copied, 512.0 KiB/s, about 6s left\n\
+            2.0 MiB are lost with the next drive that fails\n";
+        assert_eq!(text(&value), expected);
+    }
+
+    #[test]
+    fn times_are_for_people() {
+        assert_eq!([59, 61, 3600 + 1230].map(time), ["59s", "1min 1s", "1h 20min"]);
+    }
+}
