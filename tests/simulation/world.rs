@@ -770,7 +770,7 @@ async fn delete_versions(node: &SimNode, bucket: &Bucket, releases: bool) -> boo
 
 /// Sets a cap that a few keys and uploads reach.
 fn with_tight_index(options: SimOptions, shards: u16, random: &Random) -> SimOptions {
-    let of_shard = (26 << 10) + random.below(24 << 10) as usize;
+    let of_shard = (34 << 10) + random.below(24 << 10) as usize;
     SimOptions { index_bytes_max: of_shard * usize::from(shards), ..options }
 }
 
