@@ -154,7 +154,7 @@ impl World {
 
     /// Checks the drives. It fails only if no copy of a superblock is intact, and if a drive may
     /// have caused that.
-    fn check(&mut self, deep: bool) -> Result<(Outcome, Vec<String>), CheckError> {
+    pub(super) fn check(&mut self, deep: bool) -> Result<(Outcome, Vec<String>), CheckError> {
         self.shared.report.borrow_mut().checks += 1;
         let mut findings = Findings::default();
         let outcome = self.with_instant_drives(|media| check(media, deep, &mut findings));

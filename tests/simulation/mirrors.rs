@@ -6,7 +6,10 @@
 //! - A start without up to M of at least 2M + 1 drives needs no word of the operator. With fewer it
 //!   is refused until the operator says that the drives are gone for good, and from then on they
 //!   never take part again.
-//! - Others come back. Once all drives are whole, other ones may fail.
+//! - Others come back, some of them with nothing but their superblock. Once all drives are whole, other ones
+//!   may fail.
+//! - The drives are given in any order. One that may fail may be twenty times as slow as the others.
+//! - In the end all copies are alike, and everything is there without any M drives.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -15,8 +18,16 @@ use ringbolt_engine::node::OpenError;
 use ringbolt_engine::sim::device::SimDevice;
 use ringbolt_engine::sim::{Random, SimNode, SimOptions, Simulator, format_sim_set};
 
+use super::context::Life;
 use super::plan::{Aim, Faults, Plan};
 use super::world::World;
+
+/// How many times as long as others a slow drive takes.
+const SLOWNESS: u64 = 20;
+/// The superblock's copies lie before this.
+const SUPERBLOCKS_BYTES: u64 = 1 << 20;
+/// Drives are whole within this time after the last fault.
+const WHOLE_US_MAX: u64 = 600_000_000;
 
 /// Holds what is known of the drives that may fail.
 #[derive(Default)]
@@ -42,8 +53,12 @@ impl Mirrors {
         (extra_mib, slots): (u64, u64),
     ) -> (Self, Vec<SimDevice>) {
         let random = Random::new(plan.seed ^ 0x6d69_7272_6f72_7321);
-        let drives = 2 + random.below(3) as u16;
-        let failures_max: u64 = if drives > 2 && random.one_in(3) { 2 } else { 1 };
+        let drives = 2 + random.below(5) as u16;
+        let failures_max: u64 = match random.below(6) {
+            0 if drives > 3 => 3,
+            1 | 2 if drives > 2 => 2,
+            _ => 1,
+        };
         // The drives take turns: this is how many shards the busiest has.
         let (rounds, rest) = (u64::from(shards / drives), u64::from(shards % drives));
         let homes = rounds * (failures_max + 1) + rest.min(failures_max + 1);
@@ -90,22 +105,42 @@ impl World {
         }
     }
 
+    /// Makes a drive that may fail much slower than the others, or as fast again.
+    pub(super) fn slow_a_victim(&self) {
+        let random = self.shared.sim.random();
+        if let Some(victim) = self.mirrors.victims.first() {
+            self.drives[*victim].slow_down(if random.one_in(8) { SLOWNESS } else { 1 });
+        }
+    }
+
     /// Sometimes gives drives back that were taken away.
     pub(super) fn give_drives_back(&mut self) {
         let random = self.shared.sim.random();
-        let Mirrors { away, .. } = &mut self.mirrors;
+        let Mirrors { away, out, .. } = &mut self.mirrors;
         let may_return: Vec<usize> = away.iter().copied().filter(|_| random.one_in(2)).collect();
         if may_return.is_empty() {
             return;
         }
         away.retain(|drive| !may_return.contains(drive));
+        // What the view still counts on may not be wiped as well: nobody would bring it up to date.
+        let wiped: Vec<usize> =
+            may_return.iter().copied().filter(|at| out.contains(at) && random.one_in(4)).collect();
+        for drive in wiped {
+            self.shared.note(|| format!("drive {drive} was wiped behind its superblock"));
+            self.drives[drive].damage(SUPERBLOCKS_BYTES, |bytes| bytes.fill(0));
+        }
         self.shared.note(|| format!("drives {may_return:?} are given back"));
     }
 
     /// Returns the drives that an open is given, with their places.
     pub(super) fn given_drives(&self) -> Vec<(usize, SimDevice)> {
         let given = self.drives.iter().cloned().enumerate();
-        given.filter(|(at, _)| !self.mirrors.away.contains(at)).collect()
+        let mut given: Vec<_> = given.filter(|(at, _)| !self.mirrors.away.contains(at)).collect();
+        // Each is known by what it holds, wherever it is.
+        for at in (1..given.len()).rev() {
+            given.swap(at, self.shared.sim.random().below(at as u64 + 1) as usize);
+        }
+        given
     }
 
     /// Opens the drives that are given, if necessary with the operator's word.
@@ -142,6 +177,38 @@ impl World {
         self.rest_those_away();
         let drives = self.given_drives().into_iter().map(|(_, drive)| drive).collect();
         self.sim().block_on(SimNode::open(self.sim().clone(), drives, options)).map(Rc::new)
+    }
+
+    /// Waits until all drives are whole, ends the node, and looks at every copy. Then any M drives are taken
+    /// away, and nothing may be missing.
+    pub(super) fn judge_copies(&mut self, node: Rc<SimNode>) {
+        let is_complete = self.mirrors.away.is_empty() && self.mirrors.gone.is_empty();
+        // Drives that lie have damage that nobody has found yet.
+        if !is_complete || self.faults == Faults::Media || self.is_tight() {
+            return self.kill(node);
+        }
+        let until_us = self.sim().now_us() + WHOLE_US_MAX;
+        while node.whole_drives().len() < self.drives.len() {
+            if self.sim().now_us() > until_us || !self.sim().step() {
+                let core = node.core(0);
+                let drives = self.sim().block_on(async move { core.drives().await });
+                panic!("not all drives are whole: {drives:?}");
+            }
+        }
+        self.close(node, &Life::default());
+        let checked = self.check(true);
+        let (_, findings) = checked.unwrap_or_else(|error| panic!("whole drives are not checked: {error}"));
+        assert!(findings.is_empty(), "the copies of whole drives are not alike: {findings:?}");
+        self.mirrors.out.clear();
+        let random = self.shared.sim.random();
+        let first = random.below(self.drives.len() as u64) as usize;
+        let lost = (first..).map(|at| at % self.drives.len()).take(self.mirrors.failures_max);
+        self.mirrors.victims = lost.collect();
+        self.mirrors.away = self.mirrors.victims.iter().copied().collect();
+        self.shared.note(|| format!("drives {:?} are lost in the end", self.mirrors.away));
+        let node = self.open(&Life::default());
+        self.shared.report.borrow_mut().losses_judged += 1;
+        self.kill(node);
     }
 
     /// Notes which drives are whole in the view of a node, and checks that none came back that is gone for

@@ -62,6 +62,8 @@ pub struct Report {
     pub locks_probed: u64,
     /// Counts views that are without a drive that was in the one before.
     pub drives_dropped: u64,
+    /// Counts worlds that had everything without as many drives as may be lost.
+    pub losses_judged: u64,
     pub faults: FaultCounts,
     /// Counts rare paths of the engine.
     pub rare: RareCounts,
@@ -111,9 +113,10 @@ impl Report {
         }
     }
 
-    fn numbers(&mut self) -> [&mut u64; 32] {
+    fn numbers(&mut self) -> [&mut u64; 33] {
         [
             &mut self.drives_dropped,
+            &mut self.losses_judged,
             &mut self.seeds,
             &mut self.crashes,
             &mut self.crashes_in_recovery,
@@ -165,6 +168,7 @@ impl Report {
             ("refused-locked", self.refused_locked),
             ("locks-probed", self.locks_probed),
             ("drive-dropped", self.drives_dropped),
+            ("losses-judged", self.losses_judged),
         ]);
         paths
     }

@@ -156,10 +156,14 @@ impl World {
     pub fn finish(&mut self) {
         if !self.over {
             let node = self.open(&Life::default());
-            if !self.damaged && self.sim().random().one_in(3) {
+            let emptied = !self.damaged && self.sim().random().one_in(3);
+            if emptied {
                 self.empty(&node);
             }
-            self.kill(node);
+            match self.plan.aim {
+                Aim::Mirrors if !emptied => self.judge_copies(node),
+                _ => self.kill(node),
+            }
         }
         let mut report = self.shared.report.borrow_mut();
         report.seeds = 1;
@@ -275,7 +279,7 @@ impl World {
 
     /// Opens the node and compares everything. The faults of the life may affect the open, if the
     /// drive reports them; then it is repeated without them.
-    fn open(&mut self, life: &Life) -> Rc<SimNode> {
+    pub(super) fn open(&mut self, life: &Life) -> Rc<SimNode> {
         let may_fail = self.faults == Faults::Errors
             && (life.faults.reads_fail
                 || life.faults.opens_fail
@@ -339,6 +343,7 @@ impl World {
         self.lock_bucket(node, life);
         self.follow(life.faults.plan);
         self.stop_a_victim();
+        self.slow_a_victim();
         self.shared.stopping.set(false);
         self.start_background(node, life);
         self.shared.clients_left.set(self.plan.clients);
@@ -651,7 +656,7 @@ impl World {
 
     /// Stops the node. With shards that have stopped writing it reports an error, and nothing is
     /// lost nevertheless.
-    fn close(&mut self, node: Rc<SimNode>, life: &Life) {
+    pub(super) fn close(&mut self, node: Rc<SimNode>, life: &Life) {
         self.shared.note(|| "stop".to_owned());
         let closing: Vec<Core> = (0..self.options.cores).map(|index| node.core(index)).collect();
         let closed = self.sim().block_on(async move {

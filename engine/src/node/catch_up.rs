@@ -60,10 +60,11 @@ impl From<EngineError> for Halt {
 
 type Done = Result<(), Halt>;
 
-/// Starts to bring drives up to date that may be homes again, from core 0.
+/// Starts to bring drives back that are out of the view or may be homes again, from core 0.
 pub(super) fn start(core: &Rc<CoreState>) {
     let layout = &core.layout;
-    let is_wanted = |drive: &u16| layout.shards_to_return_to(*drive).next().is_some();
+    let is_wanted =
+        |drive: &u16| layout.was_out(*drive) || layout.shards_to_return_to(*drive).next().is_some();
     let drives: Vec<u16> = (0..layout.drives()).filter(is_wanted).collect();
     let core = core.clone();
     if !drives.is_empty() {

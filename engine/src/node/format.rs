@@ -330,12 +330,17 @@ fn first_view(drive_uuids: &[[u8; 16]], shards: u16, copies: usize) -> ViewOnDis
     for (shard, homes) in view.homes.iter_mut().enumerate() {
         homes.drives = [Le16::new(NO_HOME); HOMES];
         if shard < usize::from(shards) {
-            for (turn, home) in homes.drives[..copies].iter_mut().enumerate() {
-                *home = Le16::new(((shard + turn) % drive_uuids.len()) as u16);
-            }
+            let first = first_homes(shard as u16, drive_uuids.len() as u16, copies);
+            homes.drives.iter_mut().zip(first).for_each(|(home, first)| *home = Le16::new(first));
         }
     }
     view
+}
+
+/// Returns the numbers of the drives that are the homes of a shard when a set of `drives` drives is formatted:
+/// they take turns.
+pub(crate) fn first_homes(shard: u16, drives: u16, copies: usize) -> impl Iterator<Item = u16> {
+    (0..copies).map(move |turn| ((usize::from(shard) + turn) % usize::from(drives)) as u16)
 }
 
 fn report(path: &Path, block: &SuperblockOnDisk) -> FormatReport {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::drives::CatchUpSums;
+use super::format::first_homes;
 use super::opening::Opening;
 use crate::device::latch::Latch;
 use crate::extent::Geometry;
@@ -328,14 +329,15 @@ fn homes_of(superblocks: &[SuperblockOnDisk]) -> (Vec<Vec<u16>>, Vec<bool>) {
     ((0..superblocks[0].shards.get()).map(places_of).collect(), out)
 }
 
-/// Adds the drives that once were homes of a shard, and are not now, to the homes of shards that lack some.
+/// Adds the drives that were homes of a shard when the set was formatted, and are not now. A drive may have
+/// been away ever since: nothing on it says that it once was one.
 fn add_returning(homes: &mut [Vec<u16>], superblocks: &[SuperblockOnDisk]) {
-    let wanted = usize::from(superblocks[0].parity_members) + 1;
+    let (newest, _) = newest_view(superblocks.iter());
+    let (drives, copies) = (newest.known().len() as u16, usize::from(superblocks[0].parity_members) + 1);
     for (shard, homes) in (0..).zip(homes) {
-        for (place, block) in (0..).zip(superblocks) {
-            if homes.len() < wanted && !homes.contains(&place) && block.root_of(shard).is_some() {
-                homes.push(place);
-            }
+        for home in first_homes(shard, drives, copies) {
+            let place = superblocks.iter().position(|block| block.drive_number.get() == home);
+            homes.extend(place.map(|place| place as u16).filter(|place| !homes.contains(place)));
         }
     }
 }

@@ -123,6 +123,25 @@ fn a_drive_that_was_wiped_behind_its_superblock_is_filled() {
     compare(&world, &node, id, &stored);
 }
 
+/// A drive that was away from the first start on was never told that it is a home. It is one nevertheless.
+#[test]
+fn a_drive_that_was_never_there_comes_back() {
+    for count in [3, 4] {
+        let world = mirror(567 + count as u64, count as u16, 4, 1);
+        let node = must_open(&world, &others(count, 1), false);
+        let (id, mut stored) = fill(&world, &node, 0, 12);
+        crash_and_heal(&world, node);
+        let all: Vec<usize> = (0..count).collect();
+        let node = must_open(&world, &all, false);
+        until_whole(&world, &node);
+        stored.extend(fill(&world, &node, 100, 6).1);
+        close(&world, node);
+        let node = must_open(&world, &others(count, 0), false);
+        compare(&world, &node, id, &stored);
+        close(&world, node);
+    }
+}
+
 /// The power is cut while a drive is brought up to date. It is no home before it is whole, so that nothing starts
 /// with it alone, and then it has everything.
 #[test]

@@ -45,6 +45,10 @@ pub(super) struct Medium {
     /// The simulator whose virtual time operations take; `None` for a drive without a clock.
     pub world: Option<Simulator>,
     stalled_until_us: u64,
+    /// What every operation takes, microseconds, or `None` when chance decides.
+    takes_us: Option<u64>,
+    /// How many times as long as that it takes.
+    slowness: u64,
     pub writes: u64,
     pub flushes: u64,
     pub reads: u64,
@@ -216,6 +220,8 @@ impl Medium {
             orders: Random::new(!size_bytes),
             world: None,
             stalled_until_us: 0,
+            takes_us: None,
+            slowness: 1,
             writes: 0,
             flushes: 0,
             reads: 0,
@@ -244,13 +250,23 @@ impl Medium {
         let world = self.world.clone()?;
         let now_us = world.now_us();
         let most = if slow { DELAYED_US_MAX } else { OPERATION_US_MAX };
-        let takes_us = 1 + world.random().below(most);
+        let takes_us = self.takes_us.unwrap_or_else(|| 1 + world.random().below(most)) * self.slowness;
         if self.injector.strikes(FaultKind::Stall) {
             let long = STALL_US.start + self.injector.random.below(STALL_US.end - STALL_US.start);
             self.stall(now_us, long);
         }
         let from_us = now_us.max(self.stalled_until_us);
         Some(Span { from_us, end_us: from_us + takes_us })
+    }
+
+    /// Sets what operations take from now on, microseconds; `None` leaves it to chance.
+    pub fn take_us(&mut self, takes_us: Option<u64>) {
+        self.takes_us = takes_us;
+    }
+
+    /// Makes operations take so many times as long from now on.
+    pub fn slow_down(&mut self, times: u64) {
+        self.slowness = times;
     }
 
     /// Stops all progress for this many microseconds.

@@ -115,6 +115,16 @@ impl SimDevice {
         medium.stall(now_us, microseconds);
     }
 
+    /// Sets what every operation takes from now on, microseconds.
+    pub fn take_us(&self, takes_us: u64) {
+        self.0.borrow_mut().take_us(Some(takes_us));
+    }
+
+    /// Makes operations take so many times as long from now on.
+    pub fn slow_down(&self, times: u64) {
+        self.0.borrow_mut().slow_down(times);
+    }
+
     /// Returns the number of faults so far, by kind.
     pub fn fault_counts(&self) -> FaultCounts {
         self.0.borrow().injector.counts
