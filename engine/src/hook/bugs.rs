@@ -67,6 +67,10 @@ pub enum Bug {
     DropWithoutView,
     /// A drive that came back is a home again at once.
     BelieveReturned,
+    /// A view that was begun is given up when one of its drives fails, and its number is used again.
+    GiveUpView,
+    /// A drive that came back is a home again before it has a root, by which a start would find its log.
+    HomeWithoutRoot,
     /// A drive that came back is a home again before the bodies have ended that were not written to it.
     ForgetOldBodies,
     /// A damaged copy is written anew some time after the reader let its place go.
@@ -98,7 +102,7 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 13] = [
+    pub const AIMED: [Self; 15] = [
         Self::IgnoreMark,
         Self::ContinueTornLog,
         Self::ReuseNumberEarly,
@@ -110,6 +114,8 @@ impl Bug {
         Self::UseViewEarly,
         Self::DropWithoutView,
         Self::BelieveReturned,
+        Self::GiveUpView,
+        Self::HomeWithoutRoot,
         Self::ForgetOldBodies,
         Self::MendLate,
     ];
@@ -145,6 +151,8 @@ impl Bug {
             Self::UseViewEarly => "use-view-early",
             Self::DropWithoutView => "drop-without-view",
             Self::BelieveReturned => "believe-returned",
+            Self::GiveUpView => "give-up-view",
+            Self::HomeWithoutRoot => "home-without-root",
             Self::ForgetOldBodies => "forget-old-bodies",
             Self::MendLate => "mend-late",
         }

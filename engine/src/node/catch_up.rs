@@ -192,7 +192,9 @@ impl CatchUp {
             }
             self.core.environment.sleep(LOOK_MS).await;
         }
-        self.shard.seal().await.map_err(|error| Halt::Later(error.to_string()))?;
+        if !self.core.layout.geometry_of(0).planted.is(Bug::HomeWithoutRoot) {
+            self.shard.seal().await.map_err(|error| Halt::Later(error.to_string()))?;
+        }
         self.go_on()
     }
 

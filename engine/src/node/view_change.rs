@@ -129,12 +129,18 @@ impl CoreState {
                 return None;
             };
             is_begun = true;
+            let before = self.views.latest.borrow().clone();
             match self.write_view(&view, &change).await {
                 Ok(()) => {
                     self.use_view(&view, &change).await;
                     return Some(view.number());
                 }
-                Err(also) => change = change.without(also),
+                Err(also) => {
+                    change = change.without(also);
+                    if self.layout.geometry_of(0).planted.is(Bug::GiveUpView) {
+                        self.views.latest.replace(before);
+                    }
+                }
             }
         }
     }

@@ -90,6 +90,32 @@ fn a_drive_that_is_believed_at_once_is_caught() {
     );
 }
 
+/// The process ends as soon as a drive is whole again, and the other one is lost.
+fn a_whole_drive_is_enough(bug: Option<Bug>) {
+    let mut world = mirror(563, 2, 3, 2);
+    world.options.bug = bug;
+    world.options.checkpoint_after_bytes = 1 << 20;
+    let mut stored = Stored::new();
+    let node = must_open(&world, &[0, 1], false);
+    let id = lose(&world, node, 1, Wrong::Writes, &mut stored);
+    let node = must_open(&world, &[0, 1], false);
+    until_whole(&world, &node);
+    world.kill(node);
+    let node = must_open(&world, &[1], true);
+    compare(&world, &node, id, &stored);
+}
+
+#[test]
+fn a_drive_that_is_whole_finds_its_log() {
+    a_whole_drive_is_enough(None);
+}
+
+#[test]
+fn a_home_that_can_not_find_its_log_is_caught() {
+    let caught = std::panic::catch_unwind(|| a_whole_drive_is_enough(Some(Bug::HomeWithoutRoot)));
+    assert!(caught.is_err(), "a drive with an old root is as good as one with the newest");
+}
+
 #[test]
 fn what_has_not_changed_is_not_written_again() {
     let world = mirror(560, 2, 2, 1);

@@ -392,3 +392,42 @@ fn a_drive_that_is_left_out_without_a_view_is_caught() {
     let caught = a_change_that_is_cut_off_loses_nothing(Some(Bug::DropWithoutView));
     assert!(caught.is_err(), "no view is needed: {caught:?}");
 }
+
+/// One of four drives fails to write. Another one fails when it has the view without the first, and before the slow
+/// one has it, so that nobody ever uses this view. Returns whether the node opens with all drives, and has everything.
+fn a_view_that_nobody_used_is_an_old_one(bug: Option<Bug>) -> Result<(), String> {
+    let mut world = mirrors(330, (4, 2), 4, 2);
+    world.options.bug = bug;
+    let all = [0, 1, 2, 3];
+    let node = must_open(&world, &all, false);
+    let (id, mut stored) = fill(&world, &node, 0, 12);
+    Wrong::Writes.befalls(&world.drives[0]);
+    world.drives[3].take_us(1_500_000);
+    assert!(puts_within(&world, &node, id, ("at first", 4096), 1).0 < 6);
+    Wrong::Everything.befalls(&world.drives[2]);
+    assert_eq!(puts_within(&world, &node, id, ("then", 4096), 300), (6, 6));
+    world.drives[3].take_us(100);
+    stored.extend(fill(&world, &node, 100, 12).1);
+    assert_eq!(node.drive_numbers(), [1, 3]);
+    world.kill(node);
+    world.drives.iter().for_each(|drive| drive.set_faults(Faults::default()));
+    let node = match open(&world, &all, false) {
+        Ok(node) => node,
+        Err(error) => return Err(error.to_string()),
+    };
+    compare(&world, &node, id, &stored);
+    close(&world, node);
+    Ok(())
+}
+
+#[test]
+fn a_view_that_was_begun_is_followed_by_another_one() {
+    a_view_that_nobody_used_is_an_old_one(None).expect("it opens");
+}
+
+#[test]
+fn a_view_that_is_given_up_is_caught() {
+    let refused =
+        a_view_that_nobody_used_is_an_old_one(Some(Bug::GiveUpView)).expect_err("two views have one number");
+    assert!(refused.contains("view"), "{refused}");
+}

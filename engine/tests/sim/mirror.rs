@@ -573,3 +573,36 @@ fn a_drive_without_a_superblock_is_named() {
     let node = must_open(&world, &[1], true);
     compare(&world, &node, id, &stored);
 }
+
+/// Puts small objects, one after the other, on a new node whose drives take so long for each operation, and returns
+/// the time that a put takes, in microseconds of the simulated clock.
+fn time_of_a_put_us(takes_us: &[u64]) -> u64 {
+    const PUTS: u64 = 50;
+    let world = mirrors(101, (takes_us.len() as u16, takes_us.len() as u8 - 1), 1, 1);
+    let all: Vec<usize> = (0..takes_us.len()).collect();
+    let node = must_open(&world, &all, false);
+    world.drives.iter().zip(takes_us).for_each(|(drive, takes_us)| drive.take_us(*takes_us));
+    let (on, sim) = (node.clone(), world.sim.clone());
+    world.run(async move {
+        let core = on.core(0);
+        let id = bucket(&core, "b").await;
+        let begun_us = sim.now_us();
+        for number in 0..PUTS {
+            put(&core, id, format!("key {number}").as_bytes(), number, 4096).await.expect("stored");
+        }
+        (sim.now_us() - begun_us) / PUTS
+    })
+}
+
+/// The copies are written side by side: a put takes as long as on the slower drive alone.
+#[test]
+fn a_put_waits_for_the_slower_drive_and_for_nothing_else() {
+    for slow_us in [100, 400, 2000] {
+        let alone_us = time_of_a_put_us(&[slow_us]);
+        assert!(alone_us >= slow_us, "{alone_us} us");
+        for takes_us in [[slow_us, slow_us], [slow_us, slow_us / 4], [slow_us / 4, slow_us]] {
+            let both_us = time_of_a_put_us(&takes_us);
+            assert!(both_us * 10 <= alone_us * 11, "{takes_us:?}: {both_us} us, and {alone_us} us alone");
+        }
+    }
+}
