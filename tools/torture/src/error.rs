@@ -1,17 +1,27 @@
 //! This module defines the failures of a torture run and their exit statuses.
 
+use super::set::Part;
 use ringbolt_tool_common::process::StartError;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 /// Says why a run ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum TortureError {
     #[error("LOST OR WRONG: {key}\n  expected {expected}\n  found    {found}")]
     Loss { key: String, expected: String, found: String },
-    #[error("LOST: the server does not open the drive after a kill: {error}; its messages are in {}", log.display())]
-    DoesNotOpen { error: StartError, log: PathBuf },
+    #[error("LOST: the server does not open {drives} after a kill: {error}; its messages are in {}", log.display())]
+    DoesNotOpen { drives: String, error: StartError, log: PathBuf },
+    #[error("DAMAGED: `ringbolt check --deep` finds {found}")]
+    Damaged { found: String },
+    #[error("{what} for {limit:?}: {parts:?}; the server's messages are in {}", log.display())]
+    Waited { what: &'static str, limit: Duration, parts: Vec<Part>, log: PathBuf },
+    #[error("`ringbolt {command}` does not answer as it should: {said}")]
+    Command { command: &'static str, said: String },
+    #[error("drive {drive} can not be made to fail: {error}")]
+    NotFailed { drive: usize, error: io::Error },
     #[error("`ringbolt format` refused the drive; its message is above")]
     NotFormatted,
     #[error("the freshly made drive does not open: {error}; the server's messages are in {}", log.display())]
@@ -35,7 +45,7 @@ impl TortureError {
     /// continue, which says nothing about the data.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Loss { .. } | Self::DoesNotOpen { .. } => 1,
+            Self::Loss { .. } | Self::DoesNotOpen { .. } | Self::Damaged { .. } => 1,
             _ => 2,
         }
     }

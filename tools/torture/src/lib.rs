@@ -1,19 +1,23 @@
 //! This module is the command `ringbolt torture`: it kills a server (kill -9) again and again and
-//! checks on the real drive that everything acknowledged is still there.
+//! checks on the real drives that everything acknowledged is still there.
 //!
 //! This crate uses a server as anybody does, by its binary and over S3: it knows neither the engine nor the server's
 //! code.
 //!
 //! Invariants:
-//! - Only the server that this run started is killed, and only the drive that was named is written.
-//! - The journals are outside of the drive; what must be stored follows from them alone.
-//! - A finding ends the run at once, and leaves the drive and the journals as they are.
+//! - Only the server that this run started is killed, and only the drives that were named are written.
+//! - The journals are outside of the drives; what must be stored follows from them alone.
+//! - A finding ends the run at once, and leaves the drives and the journals as they are.
+//! - With redundancy, no more drives are away or lack something than may be lost.
 
 mod error;
+mod failing;
 mod journal;
 mod report;
 mod run;
+mod set;
 mod stack;
+mod taken;
 mod verify;
 mod verify_versions;
 mod writer;
@@ -21,6 +25,8 @@ mod writer;
 pub use self::error::TortureError;
 use self::report::Totals;
 use clap::Args;
+use clap::builder::PossibleValuesParser;
+use ringbolt_tool_common::redundancy::NAMES;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,22 +43,37 @@ const VERSIONS: &str = "torture-versions";
 /// against all of it. After a kill the keys changed since the last one and some others are read, at the end all.
 /// A second bucket keeps versions: there every key's versions and delete markers must be listed in their order
 /// and readable by their ids, whether versioning was enabled or suspended when they were written.
+///
+/// Several --drive are one set, a mirror if nothing else is asked for. Then drives are taken away at random, too,
+/// never more at the same time than may be lost, and given back; they are brought up to date while the server serves,
+/// and it is killed meanwhile as well. A drive is taken away in two ways: a start is without it, where the set has to
+/// go on without the operator's word (from three drives on), or it fails under the server: a drive that is a file on
+/// ext4, or a loop device over one, takes no writes for a while, by the attribute of chattr +i, which root alone may
+/// set. What it holds stays. At the end all drives have to be whole, `ringbolt check --deep` must find nothing damaged,
+/// and everything is read back without each drive in turn; of two drives, the other one is named as gone for good.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   ringbolt torture --drive /dev/nvme1n1 --minutes 60
   ringbolt torture --drive ./try --size 4GiB --cycles 200 --json
+  ringbolt torture --drive /dev/nvme1n1 --drive /dev/nvme2n1 --drive /dev/nvme3n1 --minutes 60
+                                                     a mirror, of which drives are lost and come back
 
 Exit status: 0 nothing lost, 1 something acknowledged is lost or wrong (it says what), 2 the test could not go on.
 
-A killed server is not a power cut: what the drive keeps in a volatile cache survives a kill.")]
+A killed server is not a power cut: what the drive keeps in a volatile cache survives a kill. A run that is ended from
+outside while a drive fails may leave its file unchangeable: chattr -i FILE.")]
 pub struct TortureArgs {
-    /// Block device or file; formatted, so everything on it is lost
-    #[arg(long, env = "RINGBOLT_DRIVE", value_name = "PATH")]
-    pub drive: PathBuf,
+    /// Block device or file; formatted, so everything on it is lost; repeat for each drive of the set
+    #[arg(long, env = "RINGBOLT_DRIVE", required = true, value_name = "PATH", value_delimiter = ',')]
+    pub drive: Vec<PathBuf>,
     /// Size of a file to make; a block device is used whole
     #[arg(long, env = "RINGBOLT_SIZE", value_name = "SIZE")]
     pub size: Option<String>,
-    /// Overwrite what is on the drive
+    /// What is kept more than once, as `ringbolt format` has it [default: none for one drive, mirror for two or more]
+    #[arg(long, env = "RINGBOLT_REDUNDANCY", value_name = "none|mirror|mirror-3|mirror-4",
+        value_parser = PossibleValuesParser::new(NAMES), hide_possible_values = true)]
+    pub redundancy: Option<String>,
+    /// Overwrite what is on the drives
     #[arg(long, env = "RINGBOLT_FORCE")]
     pub force: bool,
     /// Stop after this time [default: 10, unless --cycles is given]
@@ -75,10 +96,11 @@ pub struct TortureArgs {
     /// Memory of the server
     #[arg(long, env = "RINGBOLT_MEMORY", default_value = "512MiB", value_name = "SIZE")]
     pub memory: String,
-    /// Where the journals and the server's log go: not on the drive under test [default: the temporary directory]
+    /// Where the journals and the server's log go: not on a drive under test [default: the temporary directory]
     #[arg(long, env = "RINGBOLT_WORK", value_name = "DIR")]
     pub work: Option<PathBuf>,
-    /// What is written follows from it; which moment a kill meets is up to the machine [default: random]
+    /// What is written follows from it, and which drives are taken away if the same happens; which moment a kill meets
+    /// is up to the machine [default: random, and told]
     #[arg(long, env = "RINGBOLT_SEED", value_name = "NUMBER")]
     pub seed: Option<u64>,
     /// One JSON object for each cycle and one at the end, on stdout
@@ -90,6 +112,12 @@ pub struct TortureArgs {
 }
 
 impl TortureArgs {
+    /// Returns how many drives may be lost at the same time.
+    fn failures_max(&self) -> usize {
+        let named = |name: &String| NAMES.iter().position(|known| known == name);
+        self.redundancy.as_ref().and_then(named).unwrap_or(usize::from(self.drive.len() > 1))
+    }
+
     fn minutes(&self) -> Option<Duration> {
         let minutes = self.minutes.or(if self.cycles.is_some() { None } else { Some(10) });
         minutes.map(|minutes| Duration::from_secs(60 * minutes))

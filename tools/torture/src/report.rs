@@ -35,6 +35,22 @@ pub struct Totals {
     pub versions_listed: u64,
     /// This is the longest time from the start of a killed server to its first response.
     pub open_ms_max: u64,
+    /// Counts drives that may be lost at the same time; 0 without redundancy, as all below.
+    pub drives_lost_max: u64,
+    /// Counts drives that a start was without, and the one before was not.
+    pub drives_taken_away: u64,
+    /// Counts drives that were made to fail under the server.
+    pub drives_failed: u64,
+    /// Counts failures that the server was seen to go on without the drive after.
+    pub failures_noticed: u64,
+    /// Counts drives given to a start again after they were taken away or had failed.
+    pub drives_given_back: u64,
+    /// Counts how often the server was watched until all drives that were given back held everything.
+    pub returns_waited_for: u64,
+    /// Counts kills while a drive that was given back was brought up to date.
+    pub killed_while_catching_up: u64,
+    /// Counts starts at the end that had everything without some of the drives.
+    pub read_back_without: u64,
 }
 
 impl Totals {
@@ -92,7 +108,7 @@ impl Totals {
 
     /// Returns a line for people, after each cycle and at the end.
     pub fn line(&self) -> String {
-        format!(
+        let mut line = format!(
             "cycle {}: {} kills; {} acknowledged ({} MiB), {} in doubt of which {} had happened; \
              {} objects ({} MiB), {} versions and {} parts read back, {} keys and {} versions listed; \
              slowest start {} ms",
@@ -109,6 +125,35 @@ impl Totals {
             self.listed,
             self.versions_listed,
             self.open_ms_max,
-        )
+        );
+        if self.drives_lost_max > 0 {
+            line += &format!(
+                "; drives: {} taken away, {} made to fail ({} seen to leave), {} given back, {} returns waited for, \
+                 {} kills while one was brought up to date, {} starts without some read back at the end",
+                self.drives_taken_away,
+                self.drives_failed,
+                self.failures_noticed,
+                self.drives_given_back,
+                self.returns_waited_for,
+                self.killed_while_catching_up,
+                self.read_back_without,
+            );
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drives_are_told_of_where_some_may_be_lost() {
+        assert!(!Totals::default().line().contains("drives"));
+        let totals =
+            Totals { drives_lost_max: 1, drives_taken_away: 3, drives_given_back: 2, ..Totals::default() };
+        assert!(
+            totals.line().contains("; drives: 3 taken away, 0 made to fail (0 seen to leave), 2 given back")
+        );
     }
 }

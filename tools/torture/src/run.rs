@@ -3,6 +3,7 @@
 use super::error::TortureError;
 use super::journal::Journal;
 use super::report::Totals;
+use super::taken::Taken;
 use super::verify::{Scope, verify, verify_listing};
 use super::verify_versions::verify_versions;
 use super::writer::Writer;
@@ -17,12 +18,12 @@ use std::io::{Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 /// A drive that is large or slow takes this long to recover.
-const START_LIMIT: Duration = Duration::from_secs(300);
+pub const START_LIMIT: Duration = Duration::from_secs(300);
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 /// After each kill, this many of each writer's unchanged keys are read back too.
 const SAMPLE_PER_WRITER: usize = 8;
@@ -49,19 +50,22 @@ pub fn run(args: &TortureArgs, progress: &mut dyn FnMut(&Totals)) -> Result<Tota
     outcome
 }
 
-type Running = (ServerProcess, SocketAddr);
+pub type Running = (ServerProcess, SocketAddr);
 
-/// This is one drive under test.
-struct Bench<'a> {
-    args: &'a TortureArgs,
-    program: PathBuf,
-    work: PathBuf,
+/// This is the drive under test, or the set of drives.
+pub struct Bench<'a> {
+    pub args: &'a TortureArgs,
+    pub program: PathBuf,
+    pub work: PathBuf,
     credentials: Credentials,
-    drive_bytes: u64,
+    /// Bytes for objects: those of the drives by the number of copies.
+    pub room_bytes: u64,
     dice: Dice,
-    totals: Totals,
+    pub totals: Totals,
     /// Says that the versioning of the second bucket is suspended.
     suspended: bool,
+    /// Is set if drives may be lost.
+    pub taken: Option<Taken>,
 }
 
 impl<'a> Bench<'a> {
@@ -74,20 +78,41 @@ impl<'a> Bench<'a> {
             secret_key: format!("{:016x}{:016x}", random()?, random()?),
             region: "us-east-1".to_owned(),
         };
-        let dice = Dice::new(seed);
-        let (work, totals) = (work.to_owned(), Totals::default());
-        let mut bench =
-            Self { args, program, work, credentials, drive_bytes: 0, dice, totals, suspended: false };
+        eprintln!("Seed {seed}");
+        let mut bench = Self {
+            args,
+            program,
+            work: work.to_owned(),
+            credentials,
+            room_bytes: 0,
+            dice: Dice::new(seed),
+            totals: Totals { drives_lost_max: args.failures_max() as u64, ..Totals::default() },
+            suspended: false,
+            taken: None,
+        };
         bench.format()?;
-        let file_error = |error| TortureError::File { path: args.drive.clone(), error };
-        let mut drive = File::open(&args.drive).map_err(file_error)?;
-        bench.drive_bytes = drive.seek(SeekFrom::End(0)).map_err(file_error)?;
+        let sizes = args.drive.iter().map(|drive| {
+            let size = File::open(drive).and_then(|mut drive| drive.seek(SeekFrom::End(0)));
+            size.map_err(|error| TortureError::File { path: drive.clone(), error })
+        });
+        let sizes = sizes.collect::<Result<Vec<u64>, _>>()?;
+        let smallest = sizes.iter().min().copied().unwrap_or_default();
+        bench.room_bytes = smallest * sizes.len() as u64 / (args.failures_max() as u64 + 1);
+        if args.failures_max() > 0 {
+            bench.taken = Some(Taken::new(&args.drive, args.failures_max(), seed));
+        }
         Ok(bench)
     }
 
     fn format(&self) -> Result<(), TortureError> {
         let mut command = Command::new(&self.program);
-        without_settings(&mut command).arg("format").arg("--drive").arg(&self.args.drive);
+        without_settings(&mut command).arg("format");
+        for drive in &self.args.drive {
+            command.arg("--drive").arg(drive);
+        }
+        if let Some(redundancy) = &self.args.redundancy {
+            command.args(["--redundancy", redundancy]);
+        }
         if let Some(size) = &self.args.size {
             command.args(["--size", size]);
         }
@@ -101,7 +126,7 @@ impl<'a> Bench<'a> {
     fn run(&mut self, progress: &mut dyn FnMut(&Totals)) -> Result<Totals, TortureError> {
         let log = self.log_path();
         let (server, address) =
-            self.spawn()?.ready(START_LIMIT).map_err(|error| TortureError::FirstStart { error, log })?;
+            self.spawn(&[])?.ready(START_LIMIT).map_err(|error| TortureError::FirstStart { error, log })?;
         for bucket in [BUCKET, VERSIONS] {
             let made = self.client(address).send("PUT", &format!("/{bucket}"), &[])?;
             if !made.is_success() {
@@ -124,13 +149,15 @@ impl<'a> Bench<'a> {
             progress(&self.totals);
         }
         self.read_back(running.1, Scope::All)?;
-        running.0.terminate()?;
-        let status = running.0.wait()?;
-        if status.success() {
-            Ok(self.totals)
-        } else {
-            Err(TortureError::Ended { status, log: self.log_path() })
-        }
+        self.finish(running)?;
+        Ok(self.totals)
+    }
+
+    /// Ends a server, and checks that it ends well.
+    pub fn stop(&self, server: ServerProcess) -> Result<(), TortureError> {
+        server.terminate()?;
+        let status = server.wait()?;
+        if status.success() { Ok(()) } else { Err(TortureError::Ended { status, log: self.log_path() }) }
     }
 
     fn set_versioning(&mut self, address: SocketAddr) -> Result<(), TortureError> {
@@ -171,17 +198,30 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Restarts a killed server; some of its recoveries are killed too.
+    /// Restarts a killed server; some of its recoveries are killed too. Each of these starts may be without
+    /// drives.
     fn start_again(&mut self) -> Result<Running, TortureError> {
         while self.dice.below(SPECIAL_KILLS) == 0 {
             let delay = Duration::from_millis(self.dice.below(200) as u64);
-            let early = self.spawn()?.kill_after(delay)?;
+            self.choose_drives();
+            let early = self.spawn(&[])?.kill_after(delay)?;
             self.totals.killed_while_recovering += u64::from(early);
         }
+        self.choose_drives();
+        self.start(&[])
+    }
+
+    /// Starts a server with the drives that are not taken away. `words` say which ones are gone for good.
+    pub fn start(&mut self, words: &[String]) -> Result<Running, TortureError> {
         let started = Instant::now();
-        let does_not_open = |error: StartError| TortureError::DoesNotOpen { error, log: self.log_path() };
-        let running = self.spawn()?.ready(START_LIMIT).map_err(does_not_open)?;
+        let does_not_open = |error: StartError| TortureError::DoesNotOpen {
+            drives: self.drives_text(),
+            error,
+            log: self.log_path(),
+        };
+        let running = self.spawn(words)?.ready(START_LIMIT).map_err(does_not_open)?;
         self.totals.open_ms_max = self.totals.open_ms_max.max(started.elapsed().as_millis() as u64);
+        self.look_at_drives()?;
         Ok(running)
     }
 
@@ -196,13 +236,15 @@ impl<'a> Bench<'a> {
             number,
             keys: self.args.keys as usize,
             suspended: self.suspended,
-            share_bytes: (self.drive_bytes / LIVE_SHARE / self.args.writers) as usize,
+            share_bytes: (self.room_bytes / LIVE_SHARE / self.args.writers) as usize,
             client: self.client(address),
             journal,
             dice,
             totals: Totals::default(),
         });
-        let (ended, outcomes) = run_writers(writers.collect(), server, delay, stopping)?;
+        let writers = writers.collect();
+        let course = |server: &mut ServerProcess, ended: &Receiver<()>| self.live(server, ended, delay);
+        let Life { ended, course, outcomes } = run_writers(writers, server, course, stopping)?;
         if let Some(status) = ended {
             return Err(TortureError::Ended { status, log: self.log_path() });
         }
@@ -214,11 +256,12 @@ impl<'a> Bench<'a> {
             self.totals.add(&totals);
             written?;
         }
-        Ok(())
+        // A drive that failed works again from here on.
+        course.map(drop)
     }
 
     /// Reads back everything in `scope`, the keys of all writers at once; then the listing.
-    fn read_back(&mut self, address: SocketAddr, scope: Scope) -> Result<(), TortureError> {
+    pub fn read_back(&mut self, address: SocketAddr, scope: Scope) -> Result<(), TortureError> {
         let mut journals = self.journals()?;
         let dice: Vec<Dice> = journals.iter().map(|_| Dice::new(self.dice.next())).collect();
         let outcomes: Vec<Result<Totals, TortureError>> = std::thread::scope(|threads| {
@@ -253,7 +296,7 @@ impl<'a> Bench<'a> {
         Client::new(address, self.credentials.clone(), ANSWER_LIMIT)
     }
 
-    fn spawn(&self) -> Result<Starting, TortureError> {
+    fn spawn(&self, words: &[String]) -> Result<Starting, TortureError> {
         let path = self.log_path();
         let opened = OpenOptions::new().create(true).append(true).open(&path);
         let log = opened.map_err(|error| TortureError::File { path, error })?;
@@ -261,32 +304,48 @@ impl<'a> Bench<'a> {
         without_settings(&mut command)
             .arg("serve")
             .arg("--data")
-            .arg(self.work.join("data"))
-            .arg("--drive")
-            .arg(&self.args.drive)
+            .arg(self.data_path())
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "off", "--memory", &self.args.memory])
             .env("RINGBOLT_ACCESS_KEY", &self.credentials.access_key)
             .env("RINGBOLT_SECRET_KEY", &self.credentials.secret_key)
             .stderr(log);
+        for (_, drive) in self.given_drives() {
+            command.arg("--drive").arg(drive);
+        }
+        for uuid in words {
+            command.args(["--without-drive", uuid]);
+        }
         Ok(ServerProcess::spawn(&mut command)?)
     }
 
-    fn log_path(&self) -> PathBuf {
+    pub fn data_path(&self) -> PathBuf {
+        self.work.join("data")
+    }
+
+    pub fn log_path(&self) -> PathBuf {
         self.work.join("server.log")
     }
 }
 
 type Written = (Result<(), TortureError>, Totals);
 
-/// Lets the writers write for `delay`, then kills the server; with `stopping`, the kill comes this
-/// long after a SIGTERM. Returns how the server ended if it did so by itself, and what each writer
-/// did.
-fn run_writers(
+/// Holds how a life went.
+struct Life<T> {
+    /// Is how the server ended if it did so by itself.
+    ended: Option<ExitStatus>,
+    course: Result<T, TortureError>,
+    /// Holds what each writer did.
+    outcomes: Vec<Written>,
+}
+
+/// Lets the writers write until `course` returns, then kills the server; with `stopping`, the kill comes this
+/// long after a SIGTERM. A course gets a message when a writer has ended.
+fn run_writers<T>(
     writers: Vec<Writer<'_>>,
     mut server: ServerProcess,
-    delay: Duration,
+    course: impl FnOnce(&mut ServerProcess, &Receiver<()>) -> Result<T, TortureError>,
     stopping: Option<Duration>,
-) -> Result<(Option<ExitStatus>, Vec<Written>), TortureError> {
+) -> Result<Life<T>, TortureError> {
     std::thread::scope(|threads| {
         let (ending, ended) = channel();
         let write = |mut writer: Writer<'_>| {
@@ -303,15 +362,15 @@ fn run_writers(
             })
         };
         let writing: Vec<_> = writers.into_iter().map(spawn).collect();
-        // A writer that ends before the kill has met an error, so that the wait ends early.
-        let _ = ended.recv_timeout(delay);
+        let course = course(&mut server, &ended);
         let by_itself = server.ended()?;
         if let (Some(time), None) = (stopping, by_itself) {
             server.terminate()?;
             let _ = ended.recv_timeout(time);
         }
         server.kill()?;
-        Ok((by_itself, writing.into_iter().map(joined).collect()))
+        let outcomes = writing.into_iter().map(joined).collect();
+        Ok(Life { ended: by_itself, course, outcomes })
     })
 }
 
