@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::core::Core;
+use super::progress::CatchUpProgress;
 use super::state::CoreState;
 use crate::device::watch::Part;
 use crate::error::Result;
@@ -26,20 +26,6 @@ pub enum DriveState {
     Gone,
 }
 
-/// How far a drive is brought up to date. The sums are of objects' bytes, each counted once for the copying
-/// and once for the comparison behind it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CatchUpProgress {
-    /// Bytes to go through.
-    pub bytes: u64,
-    /// Bytes of these that were gone through.
-    pub done_bytes: u64,
-    /// Bytes that were written to the drive since the node started, because it did not have them.
-    pub copied_bytes: u64,
-    /// Time since it began, milliseconds.
-    pub elapsed_ms: u64,
-}
-
 /// One drive of the set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DriveReport {
@@ -47,7 +33,7 @@ pub struct DriveReport {
     pub number: u16,
     pub uuid: [u8; 16],
     pub state: DriveState,
-    /// Why it left, or is not up to date yet, if that is known.
+    /// The reason why it left, or is not up to date yet, if that is known.
     pub reason: Option<String>,
     /// Where it is, if it was given to this start.
     pub path: Option<PathBuf>,
@@ -72,50 +58,6 @@ pub struct DrivesReport {
     pub drives: Vec<DriveReport>,
     /// Live bytes by how many more drives may be lost before they are: the first are lost with the next one.
     pub bytes_by_losses: Vec<u64>,
-}
-
-/// The sums of a drive that is brought up to date, which all cores add to and read.
-#[derive(Debug, Default)]
-pub(super) struct CatchUpSums {
-    bytes: AtomicU64,
-    done_bytes: AtomicU64,
-    copied_bytes: AtomicU64,
-    since_us: AtomicU64,
-}
-
-impl CatchUpSums {
-    /// Begins again, with nothing to do.
-    pub fn begin(&self, now_us: u64) {
-        self.since_us.store(now_us, Relaxed);
-        self.bytes.store(0, Relaxed);
-        self.done_bytes.store(0, Relaxed);
-    }
-
-    /// Adds bytes to go through.
-    pub fn add(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Relaxed);
-    }
-
-    /// Notes that bytes were gone through.
-    pub fn done(&self, bytes: u64) {
-        self.done_bytes.fetch_add(bytes, Relaxed);
-    }
-
-    /// Notes that bytes were written to the drive.
-    pub fn copied(&self, bytes: u64) {
-        self.copied_bytes.fetch_add(bytes, Relaxed);
-    }
-
-    fn progress(&self, now_us: u64) -> CatchUpProgress {
-        let bytes = self.bytes.load(Relaxed);
-        CatchUpProgress {
-            bytes,
-            // More may be stored meanwhile than there was at first.
-            done_bytes: self.done_bytes.load(Relaxed).min(bytes),
-            copied_bytes: self.copied_bytes.load(Relaxed),
-            elapsed_ms: now_us.saturating_sub(self.since_us.load(Relaxed)) / 1000,
-        }
-    }
 }
 
 /// What core 0 knows of the views.

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::drives::CatchUpSums;
 use super::format::first_homes;
 use super::opening::Opening;
+use super::progress::CatchUpSums;
 use crate::device::latch::Latch;
 use crate::extent::Geometry;
 use crate::format::superblock::{

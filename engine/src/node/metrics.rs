@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use super::core::Core;
-use super::drives::CatchUpProgress;
+use super::progress::CatchUpProgress;
 use super::report::{Counters, SpaceReport};
 use super::state::CoreState;
 use crate::error::Result;

@@ -31,6 +31,7 @@ mod node_records;
 pub(crate) mod open;
 mod open_shard;
 mod opening;
+mod progress;
 mod quota;
 pub(crate) mod read;
 mod report;
@@ -44,7 +45,7 @@ mod views;
 mod write;
 
 pub use self::core::Core;
-pub use self::drives::{CatchUpProgress, DriveReport, DriveState, DrivesReport};
+pub use self::drives::{DriveReport, DriveState, DrivesReport};
 pub use self::error::OpenError;
 pub use self::format::{
     FormatError, FormatOptions, FormatReport, default_failures_max, format_drive, is_drive, parse_uuid,
@@ -55,6 +56,7 @@ pub use self::lifecycle::LifecycleOptions;
 pub use self::metrics::{NodeMetrics, ScrubMetrics, ShardMetrics};
 pub use self::open::{CoreSeed, NodeOptions, NodePlan};
 pub use self::opening::{Opening, OpeningProgress};
+pub use self::progress::CatchUpProgress;
 pub use self::read::{Chunk, ObjectReader, Opened};
 pub use self::report::{Counters, SpaceReport};
 pub use self::scrub::ScrubOptions;

@@ -18,7 +18,7 @@ pub(super) struct Views {
     pub changing: KeyLocks,
     /// The drives that failed, by their places. They may still be in the view.
     pub failed: RefCell<BTreeSet<u16>>,
-    /// Why drives have left, or are not up to date yet, by their places.
+    /// The reasons why drives have left, or are not up to date yet, by their places.
     pub reasons: RefCell<BTreeMap<u16, String>>,
     /// Raised when one more has failed.
     pub news: Signal,
