@@ -50,7 +50,8 @@ impl CatchUpSums {
         self.copied_bytes.fetch_add(bytes, Relaxed);
     }
 
-    fn progress(&self, now_us: u64) -> CatchUpProgress {
+    /// Returns how far it is.
+    pub fn progress(&self, now_us: u64) -> CatchUpProgress {
         let bytes = self.bytes.load(Relaxed);
         CatchUpProgress {
             bytes,
