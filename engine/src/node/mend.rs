@@ -5,6 +5,9 @@
 //!   not land in space that has a new owner.
 //! - A core writes few copies anew at a time. While it is at that, readers of clients go on and leave
 //!   what they found to the scrub, which waits.
+//! - Records share blocks, and each is written with the rest of its blocks as the copy has it. A core does
+//!   that for one record of a home of a shard after the other: otherwise the later write would take back what
+//!   the earlier one mended. Two cores may do so to each other; the next pass of the scrub finds that.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -80,6 +83,11 @@ impl Mend {
     async fn carry_out(self, core: &Rc<CoreState>, shard: u16) {
         let Self { home, at, offset, blocks, verified } = self;
         let (drives, length) = (&core.writer_of(shard).drives, blocks.len());
+        // It comes before the buffer, which must not be held while waiting for others that need one.
+        let _one = match verified {
+            Some(_) => Some(core.record_mends.lock(u64::from(shard) << 32 | home as u64).await),
+            None => None,
+        };
         let mut buffer = core.pool.take_for_step(length).await;
         if drives.get(home).has_left() {
             return;

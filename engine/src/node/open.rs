@@ -394,6 +394,7 @@ impl CoreParts {
             refusals: Cell::new(0),
             repairs: Cell::new(0),
             mending: Cell::new(0),
+            record_mends: KeyLocks::default(),
             wants_checkpoint: RefCell::default(),
             lifecycle_day_ms: Cell::new(DAY_MS),
             scrub_run: Cell::new(0),

@@ -148,6 +148,8 @@ pub struct CoreState {
     pub(crate) wants_checkpoint: RefCell<BTreeSet<u16>>,
     /// Copies that are being written anew.
     pub(crate) mending: Cell<usize>,
+    /// Held by shard and home while a record of a copy there is written anew.
+    pub(crate) record_mends: KeyLocks,
     /// Length of a day by which lifecycle rules are judged, milliseconds.
     pub(crate) lifecycle_day_ms: Cell<u64>,
     /// Grow whenever scrub and lifecycle begin with other options, which ends those that run.
