@@ -173,8 +173,8 @@ impl Scrub {
         }
     }
 
-    /// Reads each copy of a version, and returns the bytes that were read, or 0 when it was removed
-    /// meanwhile. A copy that is damaged is written anew from another one.
+    /// Reads each copy of a version, and returns the bytes that were read, or 0 when it is a delete
+    /// marker or was removed meanwhile. A copy that is damaged is written anew from another one.
     async fn object(
         &mut self,
         core: &Rc<CoreState>,
@@ -185,7 +185,12 @@ impl Scrub {
         for home in homes {
             let version = Version::Generation(generation);
             let opened = ObjectReader::open_on_drive(core, bucket, key, version, home).await?;
-            let Opened::Object(mut reader) = opened else { return Ok(0) };
+            let mut reader = match opened {
+                Opened::Object(reader) => reader,
+                // All of it is its record, which was verified.
+                Opened::Marker(_) => continue,
+                Opened::Absent => return Ok(0),
+            };
             reader.read_gently();
             while let Some(chunk) = reader.verified().await? {
                 let bytes = chunk.as_ref().len() as u64;

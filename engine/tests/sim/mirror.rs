@@ -11,7 +11,7 @@ use ringbolt_engine::format::superblock::{COPIES, COPY_STRIDE, SUPERBLOCK_BYTES,
 use ringbolt_engine::node::{OpenError, ScrubOptions};
 use ringbolt_engine::sim::device::{Fate, FaultKind, FaultPlan, SimDevice};
 use ringbolt_engine::sim::{Bug, SimNode, SimOptions, Simulator, format_sim_set};
-use ringbolt_engine::types::BucketId;
+use ringbolt_engine::types::{BucketId, Deleted, Versioning};
 
 use crate::world::{MIB, World, body, bucket, delete, get, put};
 
@@ -247,6 +247,14 @@ fn no_client_sees_the_damage_of_one_drive_and_a_scrub_mends_all_of_it() {
         let world = mirror(40 + damaged as u64, 2, 2, 1);
         let node = must_open(&world, &[0, 1], false);
         let (id, stored) = fill(&world, &node, 0, 30);
+        let on = node.clone();
+        world.run(async move {
+            on.core(0).set_versioning(id, Versioning::Enabled).await.expect("enabled");
+            for tag in 0..6 {
+                let marked = delete(&on.any_core(), id, format!("gone {tag}").as_bytes()).await;
+                assert!(matches!(marked, Ok(Deleted::Marked { .. })), "{marked:?}");
+            }
+        });
         close(&world, node);
         // The whole of the extents: objects, logs and checkpoints.
         let superblocks = 1 << 20;
