@@ -7,7 +7,9 @@
 use crate::Content;
 use futures_util::future::{Either, select};
 use ringbolt_engine::Result as EngineResult;
-use ringbolt_engine::node::{Core, CoreSeed, FormatOptions, NodeOptions, OpenError, format_drive};
+use ringbolt_engine::node::{
+    Core, CoreSeed, Environment, FormatOptions, NodeOptions, OpenError, format_drive,
+};
 use ringbolt_engine::types::{
     BucketCreated, BucketId, Etag, ListItem, ListQuery, ObjectMeta, UploadId, WriteCondition,
 };
@@ -15,6 +17,7 @@ use ringbolt_tool_common::executor::Executor;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Says how a node ends.
@@ -28,15 +31,24 @@ pub enum End {
 
 /// Creates and formats a drive file.
 pub fn format(path: &Path, size_bytes: u64, shards: u16, seed: u64) {
+    format_set(&[path], size_bytes, shards, 0, seed);
+}
+
+/// Creates and formats the drive files of a set, of which `failures_max` may be lost.
+pub fn format_set(paths: &[&Path], size_bytes: u64, shards: u16, failures_max: u8, seed: u64) {
     let seed = [seed, seed + 1, seed + 2, seed + 3];
     let size_bytes = Some(size_bytes);
-    let options = FormatOptions { size_bytes, shards, failures_max: Some(0), force: true, seed };
-    format_drive(&[path], &options, &mut |_, _| {}).expect("a drive is made");
+    let options = FormatOptions { size_bytes, shards, failures_max: Some(failures_max), force: true, seed };
+    format_drive(paths, &options, &mut |_, _| {}).expect("a drive is made");
 }
 
 pub fn options(path: PathBuf, cores: usize) -> NodeOptions {
+    options_of_set(vec![path], cores)
+}
+
+pub fn options_of_set(drives: Vec<PathBuf>, cores: usize) -> NodeOptions {
     NodeOptions {
-        drives: vec![path],
+        drives,
         without_drives: Vec::new(),
         cores,
         arena_bytes_per_core: 48 << 20,
@@ -55,6 +67,19 @@ pub fn run<T, W, F>(seeds: Vec<CoreSeed>, end: End, work: W) -> Result<Vec<T>, O
 where
     T: Send,
     W: Fn(Core) -> F + Sync,
+    F: Future<Output = T>,
+{
+    run_in(seeds, end, |core, _| work(core))
+}
+
+/// Does the same as [`run`], and gives the work the environment of its core too.
+///
+/// # Errors
+/// Fails when the node does not open.
+pub fn run_in<T, W, F>(seeds: Vec<CoreSeed>, end: End, work: W) -> Result<Vec<T>, OpenError>
+where
+    T: Send,
+    W: Fn(Core, Rc<dyn Environment>) -> F + Sync,
     F: Future<Output = T>,
 {
     let crew = Crew { left: AtomicUsize::new(seeds.len()), ..Crew::default() };
@@ -93,7 +118,7 @@ fn run_core<T, F: Future<Output = T>>(
     seed: CoreSeed,
     crew: &Crew,
     end: End,
-    work: &impl Fn(Core) -> F,
+    work: &impl Fn(Core, Rc<dyn Environment>) -> F,
 ) -> Result<T, OpenError> {
     let leaving = Leaving(crew);
     let executor = Executor::new().expect("an executor");
@@ -102,7 +127,7 @@ fn run_core<T, F: Future<Output = T>>(
     executor.attach(core.driver()).expect("the ring is attached");
     let whole = async {
         let outcome = match core.open().await {
-            Ok(()) => Ok(work(core.clone()).await),
+            Ok(()) => Ok(work(core.clone(), environment.clone()).await),
             Err(error) => Err(error),
         };
         if outcome.is_ok() && end == End::Close {

@@ -5,7 +5,10 @@ use ringbolt_engine::extent::slices_of;
 use ringbolt_engine::format::BLOCK_BYTES;
 use ringbolt_engine::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use ringbolt_engine::format::checkpoint::{CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, KIND_ROOT};
-use ringbolt_engine::format::record::{FLAG_MOVED, Mutation, PutV1, RECORD_ALIGNMENT, RecordView};
+use ringbolt_engine::format::record::{
+    FLAG_MOVED, Mutation, PutV1, RECORD_ALIGNMENT, RecordView, SegmentV1, UploadPartV1,
+};
+use ringbolt_engine::format::set::SetV1;
 use ringbolt_engine::format::superblock::{
     COPIES, COPY_STRIDE, ROOT_CHECKPOINT, SUPERBLOCK_BYTES, SuperblockOnDisk,
 };
@@ -59,10 +62,16 @@ pub fn version_name(key: &str, generation: u64) -> String {
     format!("{key}#{generation}")
 }
 
-/// This is a slice of an existing object.
+/// This is a slice of an existing object, or of a part of an unfinished upload.
 pub struct Slice {
     pub header: Span,
     pub payload: Span,
+}
+
+impl From<(Span, Span)> for Slice {
+    fn from((header, payload): (Span, Span)) -> Self {
+        Self { header, payload }
+    }
 }
 
 pub struct Atlas {
@@ -71,14 +80,31 @@ pub struct Atlas {
     pub batches: Vec<Batch>,
     pub records: Vec<Record>,
     pub slices: Vec<Slice>,
+    /// Has the slices of the parts of unfinished uploads.
+    pub parts: Vec<Slice>,
+}
+
+/// Returns where the copies of the superblock lie.
+fn superblock_spans() -> Vec<Span> {
+    (0..COPIES).map(|at| span(at * COPY_STRIDE as usize, SUPERBLOCK_BYTES)).collect()
+}
+
+/// Returns the superblock of a drive, or `None` when no two copies agree.
+pub fn superblock(image: &[u8]) -> Option<SuperblockOnDisk> {
+    let bytes: Vec<&[u8]> = superblock_spans().into_iter().map(|copy| &image[copy]).collect();
+    SuperblockOnDisk::choose(&bytes).ok()
 }
 
 impl Atlas {
     pub fn read(image: &[u8]) -> Self {
-        let copies: Vec<Span> =
-            (0..COPIES).map(|at| span(at * COPY_STRIDE as usize, SUPERBLOCK_BYTES)).collect();
-        let bytes: Vec<&[u8]> = copies.iter().map(|copy| &image[copy.clone()]).collect();
-        let block = SuperblockOnDisk::choose(&bytes).expect("a good superblock");
+        let copies = superblock_spans();
+        let block = superblock(image).expect("a good superblock");
+        // Where a set has a copy on each of several drives, this drive's is what is looked at.
+        let extent_of = |set: &SetV1| {
+            let mut members = set.members.iter();
+            let own = members.find(|member| member.drive == block.drive_number.get());
+            own.expect("a copy on this drive").extent
+        };
         let place = |extent: u32, offset: u32| {
             (block.extents_start.get() + u64::from(extent) * block.extent_bytes.get()) as usize
                 + offset as usize
@@ -91,7 +117,7 @@ impl Atlas {
             let (_, payload) = CheckpointChunkOnDisk::parse(&image[at.clone()]).expect("a good root chunk");
             let named = CheckpointRootV1::decode(payload).expect("a good root");
             for set in named.own.iter().chain(&named.sets) {
-                sets.insert((root.shard.get(), set.set), set.members[0].extent);
+                sets.insert((root.shard.get(), set.set), extent_of(set));
             }
             let of_set = |set: u32, offset: u32| place(sets[&(root.shard.get(), set)], offset);
             replay_from.insert(root.shard.get(), named.replay_sequence);
@@ -109,6 +135,7 @@ impl Atlas {
             batches: Vec::new(),
             records: Vec::new(),
             slices: Vec::new(),
+            parts: Vec::new(),
         };
         let mut changes = Vec::new();
         let mut at = block.extents_start.get() as usize;
@@ -139,24 +166,31 @@ impl Atlas {
             if let Mutation::SetPut(set) = &change.mutation
                 && replayed
             {
-                sets.insert((change.shard, set.set), set.members[0].extent);
+                sets.insert((change.shard, set.set), extent_of(set));
             }
         }
-        let mut live = Live::new();
+        let (mut live, mut parts) = (Live::new(), Vec::new());
         for change in changes {
             let shard = change.shard;
             let of_set = |set: u32, offset: u32| {
                 // A set that nobody has any more held what is not read.
                 sets.get(&(shard, set)).map_or(0, |extent| place(*extent, offset))
             };
+            if let Mutation::UploadPart(put) = &change.mutation {
+                let UploadPartV1 { segment, .. } = &put.part;
+                let slices = slice_spans(std::slice::from_ref(segment), &of_set);
+                parts.push(((put.bucket, text(&put.key)), slices));
+            }
             change.apply(&mut live, &of_set);
         }
+        parts.retain(|(key, _)| !live.contains_key(key));
+        atlas.parts = parts.into_iter().flat_map(|(_, slices)| slices).map(Slice::from).collect();
         for versions in live.values_mut() {
             versions.iter_mut().skip(1).for_each(|record| record.is_beneath = true);
         }
         atlas.records = live.into_values().flatten().collect();
         let slices = atlas.records.iter().flat_map(|record| record.slices.iter().cloned());
-        atlas.slices = slices.map(|(header, payload)| Slice { header, payload }).collect();
+        atlas.slices = slices.map(Slice::from).collect();
         atlas
     }
 
@@ -200,6 +234,16 @@ pub enum Verdict {
     Refused,
     /// The drive opens, and reading exactly the versions with these names fails.
     Unreadable(Vec<String>),
+}
+
+impl Verdict {
+    /// Returns the names of the versions that can not be read although the drive opens.
+    pub fn unreadable(&self) -> &[String] {
+        match self {
+            Self::Refused => &[],
+            Self::Unreadable(names) => names,
+        }
+    }
 }
 
 fn span(start: usize, length: usize) -> Span {
@@ -280,13 +324,13 @@ impl Change {
             generation: put.generation,
             change: put.change,
             meta_change: 0,
-            slices: slice_spans(put, place),
+            slices: slice_spans(&put.segments, place),
         }
     }
 }
 
-fn slice_spans(put: &PutV1, place: &impl Fn(u32, u32) -> usize) -> Vec<(Span, Span)> {
-    let slices = put.segments.iter().flat_map(slices_of);
+fn slice_spans(segments: &[SegmentV1], place: &impl Fn(u32, u32) -> usize) -> Vec<(Span, Span)> {
+    let slices = segments.iter().flat_map(slices_of);
     let spans = slices.map(|slice| {
         let start = place(slice.extent, slice.offset);
         (span(start, BLOCK_BYTES), span(start + BLOCK_BYTES, slice.length as usize))

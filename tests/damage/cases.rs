@@ -1,7 +1,7 @@
 //! This module defines ways to damage a drive: a kind of block, and what happens to it.
 
 use crate::atlas::{Atlas, Batch, Span};
-use crate::stored::Stored;
+use crate::stored::DriveFile;
 use ringbolt_engine::format::BLOCK_BYTES;
 use ringbolt_engine::format::batch::HEADER_BYTES;
 use ringbolt_engine::format::checkpoint::{KIND_LEAVES, KIND_ROOT};
@@ -29,8 +29,13 @@ pub enum Kind {
     OldMetadata,
     SliceHeader,
     SliceData,
+    /// This is the last batch of a log, of which nothing later says that it was durable.
+    LastBatch,
+    /// This is a slice of a part of an unfinished upload.
+    PartData,
 }
 
+/// These are the kinds whose damage one drive shows, or has no need of.
 pub const KINDS: [Kind; 15] = [
     Kind::OneSuperblock,
     Kind::TwoSuperblocks,
@@ -48,6 +53,9 @@ pub const KINDS: [Kind; 15] = [
     Kind::SliceHeader,
     Kind::SliceData,
 ];
+
+/// These are the kinds that a copy is needed for, or to compare with.
+pub const KINDS_OF_COPIES: [Kind; 2] = [Kind::LastBatch, Kind::PartData];
 
 /// Says what happens to the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,11 +111,20 @@ fn places(kind: Kind, atlas: &Atlas) -> Vec<Span> {
         }
         Kind::SliceHeader => atlas.slices.iter().map(|slice| slice.header.clone()).collect(),
         Kind::SliceData => atlas.slices.iter().map(|slice| slice.payload.clone()).collect(),
+        Kind::LastBatch => {
+            atlas.batches.iter().filter(|batch| batch.last).map(|batch| batch.span.clone()).collect()
+        }
+        Kind::PartData => atlas.parts.iter().map(|slice| slice.payload.clone()).collect(),
     }
 }
 
+/// Returns whether a drive has anything of this kind.
+pub fn has(kind: Kind, atlas: &Atlas) -> bool {
+    !places(kind, atlas).is_empty()
+}
+
 /// Returns one damage of this kind; it is empty if it would change nothing.
-pub fn damage(kind: Kind, harm: Harm, atlas: &Atlas, stored: &Stored, dice: &mut Dice) -> Changes {
+pub fn damage(kind: Kind, harm: Harm, atlas: &Atlas, drive: &DriveFile, dice: &mut Dice) -> Changes {
     let places = places(kind, atlas);
     assert!(!places.is_empty(), "the drive has no {kind:?}");
     let count = match kind {
@@ -119,15 +136,15 @@ pub fn damage(kind: Kind, harm: Harm, atlas: &Atlas, stored: &Stored, dice: &mut
     let changes = (0..count).flat_map(|number| {
         let place = &places[(first + number) % places.len()];
         let other = &places[(first + 1 + dice.below(places.len())) % places.len()];
-        harm_one(harm, place, other, stored, dice)
+        harm_one(harm, place, other, drive, dice)
     });
     let mut changes: Changes = changes.collect();
-    changes.retain(|(at, bytes)| stored.image[*at..*at + bytes.len()] != bytes[..]);
+    changes.retain(|(at, bytes)| drive.image[*at..*at + bytes.len()] != bytes[..]);
     changes
 }
 
-fn harm_one(harm: Harm, place: &Span, other: &Span, stored: &Stored, dice: &mut Dice) -> Changes {
-    let image = &stored.image;
+fn harm_one(harm: Harm, place: &Span, other: &Span, drive: &DriveFile, dice: &mut Dice) -> Changes {
+    let image = &drive.image;
     let at = place.start + dice.below(place.len());
     let block = at - at % BLOCK_BYTES;
     let of = |from: &[u8], start: usize| from[start..start + BLOCK_BYTES].to_vec();
@@ -142,7 +159,7 @@ fn harm_one(harm: Harm, place: &Span, other: &Span, stored: &Stored, dice: &mut 
             let there = there - there % BLOCK_BYTES;
             vec![(block, of(image, there)), (there, of(image, block))]
         }
-        Harm::RollBack => vec![(block, of(&stored.old, block))],
+        Harm::RollBack => vec![(block, of(&drive.old, block))],
     }
 }
 

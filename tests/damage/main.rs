@@ -12,6 +12,7 @@
 
 mod atlas;
 mod cases;
+mod mirror;
 mod stored;
 mod versions;
 
@@ -23,14 +24,20 @@ use std::collections::BTreeMap;
 
 const SEED: u64 = 7;
 
+/// Returns at how many places each case is tried.
+fn trials() -> usize {
+    std::env::var("DAMAGE_TRIALS").ok().and_then(|value| value.parse().ok()).unwrap_or(1)
+}
+
 #[test]
 fn damage_is_detected_and_what_is_not_damaged_stays_readable() {
-    let trials = std::env::var("DAMAGE_TRIALS").ok().and_then(|value| value.parse().ok()).unwrap_or(1);
+    let trials = trials();
     let directory =
         tempfile::Builder::new().prefix("damage-").tempdir_in(binary::scratch_dir()).expect("a directory");
-    let stored = Stored::make(directory.path());
-    let atlas = Atlas::read(&stored.image);
-    assert_eq!(stored.read_damaged(&[], &[]).expect("it opens"), Vec::<String>::new());
+    let stored = Stored::make(directory.path(), 1, 0);
+    let drive = &stored.drives[0];
+    let atlas = Atlas::read(&drive.image);
+    assert_eq!(stored.read_damaged(&Vec::new(), &[]).expect("it opens"), Vec::<String>::new());
     let mut dice = Dice::new(SEED);
     let mut outcomes: BTreeMap<_, [usize; 3]> = BTreeMap::new();
     for (kind, harm) in KINDS.into_iter().flat_map(|kind| HARMS.map(|harm| (kind, harm))) {
@@ -39,11 +46,11 @@ fn damage_is_detected_and_what_is_not_damaged_stays_readable() {
             continue;
         }
         for trial in 0..trials {
-            let changes = damage(kind, harm, &atlas, &stored, &mut dice);
+            let changes = damage(kind, harm, &atlas, drive, &mut dice);
             if changes.is_empty() {
                 continue;
             }
-            let changed = changed_bytes(&changes, &stored.image);
+            let changed = changed_bytes(&changes, &drive.image);
             let mut verdict = atlas.verdict(&changed);
             if let Verdict::Unreadable(keys) = &mut verdict {
                 // The damage extends to the end of the log: these keys are lost with it, and not
@@ -51,8 +58,7 @@ fn damage_is_detected_and_what_is_not_damaged_stays_readable() {
                 keys.retain(|key| !key.starts_with(SENTINEL));
                 keys.sort_unstable();
             }
-            let also = if let Verdict::Unreadable(keys) = &verdict { keys.clone() } else { Vec::new() };
-            let found = match stored.read_damaged(&changes, &also) {
+            let found = match stored.read_damaged(&changes, verdict.unreadable()) {
                 Ok(mut keys) => {
                     keys.sort_unstable();
                     Verdict::Unreadable(keys)
@@ -71,7 +77,7 @@ fn damage_is_detected_and_what_is_not_damaged_stays_readable() {
     }
     println!("refused at open, objects answered with an error, nothing needed what was damaged:");
     outcomes.iter().for_each(|((kind, harm), counts)| println!("  {kind:?} {harm:?} {counts:?}"));
-    assert!(stored.is_restored(), "a case left something behind");
+    assert!(drive.is_restored(), "a case left something behind");
     // Every kind is detected in every way, except for single superblocks, which have four copies, and
     // for delete markers, of which the index says all that readers ask for.
     let noticed = outcomes.values().map(|[refused, unreadable, _]| refused + unreadable).sum::<usize>();

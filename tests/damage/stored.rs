@@ -1,14 +1,16 @@
-//! This module stores the drive that is damaged: objects of all kinds, checkpoints, and a log that
-//! was not closed.
+//! This module stores the drives of which one is damaged: objects of all kinds, checkpoints, and a log
+//! that was not closed.
 
-use crate::atlas::version_name;
+use crate::atlas::{superblock, version_name};
+use crate::cases::Changes;
 use ringbolt_engine::EngineError;
+use ringbolt_engine::format::superblock::SuperblockOnDisk;
 use ringbolt_engine::node::{Core, NodePlan, ObjectReader, OpenError, Opened};
 use ringbolt_engine::types::{
     Attributes, BucketId, Deleted, MetadataChange, ObjectMeta, UploadId, Version, VersionItem, Versioning,
     VersionsQuery, WriteCondition,
 };
-use ringbolt_tests::node::{self, End, bucket, etag, get, list_all, options, put, put_part};
+use ringbolt_tests::node::{self, End, bucket, etag, get, list_all, options_of_set, put, put_part};
 use ringbolt_tests::{Content, Dice};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -32,14 +34,27 @@ const TINY_KEYS: usize = 6000;
 pub const SENTINEL: &str = "sentinel/";
 const SENTINELS: u64 = 60;
 
-/// Holds what was stored, and the drive file as it was left.
+/// This is the key of the upload that is not finished.
+const UPLOAD: &str = "multipart/open";
+/// The part of the upload that is not finished.
+const OPEN_PART: Content = Content { seed: 5, size_bytes: 200_000 };
+/// A drive is restored in pieces of this size, bytes.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Holds what was stored, and the drive files as they were left.
 pub struct Stored {
-    path: PathBuf,
+    pub drives: Vec<DriveFile>,
     bodies: BTreeMap<String, Vec<Content>>,
     stacks: Stacks,
     upload: (String, UploadId),
+}
+
+/// This is a drive file, and what it held.
+pub struct DriveFile {
+    pub path: PathBuf,
     /// This is the drive after its first clean stop.
     pub old: Vec<u8>,
+    /// This is the drive as it was left.
     pub image: Vec<u8>,
 }
 
@@ -58,54 +73,25 @@ pub struct Kept {
 /// Has the versions of each key, the newest first.
 pub type Stacks = BTreeMap<String, Vec<Kept>>;
 
-impl Stored {
-    pub fn make(directory: &Path) -> Self {
-        let path = directory.join("drive");
-        node::format(&path, DRIVE_BYTES, SHARDS, 4711);
-        let (bodies, stacks) = (Mutex::new(Bodies::new()), Mutex::new(Stacks::new()));
-        let upload = live(&path, End::Close, async |core, id| {
-            write_stacks(&core, Versioning::Off, 10, &stacks).await;
-            write_stacks(&core, Versioning::Enabled, 11, &stacks).await;
-            first_life(core, id, &bodies).await
-        });
-        let old = std::fs::read(&path).expect("read the drive");
-        live(&path, End::Close, async |core, id| {
-            write_stacks(&core, Versioning::Suspended, 12, &stacks).await;
-            write_stacks(&core, Versioning::Enabled, 13, &stacks).await;
-            second_life(core, id, &bodies).await;
-        });
-        live(&path, End::Drop, async |core, id| {
-            write_stacks(&core, Versioning::Enabled, 14, &stacks).await;
-            third_life(core, id, &bodies).await;
-        });
-        let image = std::fs::read(&path).expect("read the drive");
-        let bodies = bodies.into_inner().expect("no life panics");
-        let stacks = stacks.into_inner().expect("no life panics");
-        Self { path, bodies, stacks, upload: ("multipart/open".to_owned(), upload), old, image }
+impl DriveFile {
+    fn open(&self) -> File {
+        File::options().read(true).write(true).open(&self.path).expect("open the drive")
     }
 
-    /// Writes these bytes to the drive, opens it, and reads all objects except most of the tiny
-    /// ones. Returns the keys that could not be read; wrong bytes, a missing key and a wrong
-    /// listing fail the test. The drive is restored afterwards.
-    pub fn read_damaged(
-        &self,
-        changes: &[(usize, Vec<u8>)],
-        also: &[String],
-    ) -> Result<Vec<String>, OpenError> {
-        let file = File::options().write(true).open(&self.path).expect("open the drive");
-        let write =
-            |at: usize, bytes: &[u8]| file.write_all_at(bytes, at as u64).expect("write to the drive");
-        changes.iter().for_each(|(at, bytes)| write(*at, bytes));
+    /// Writes these bytes to the drive.
+    pub fn write(&self, changes: &Changes) {
+        let file = self.open();
+        for (at, bytes) in changes {
+            file.write_all_at(bytes, *at as u64).expect("write to the drive");
+        }
         file.sync_all().expect("flush the drive");
-        let outcome = match NodePlan::open(options(self.path.clone(), 1)) {
-            Ok(seeds) => node::run(seeds, End::Drop, |core| async move { self.read(&core, also).await }),
-            Err(error) => Err(error),
-        };
-        changes.iter().for_each(|(at, bytes)| write(*at, &self.image[*at..*at + bytes.len()]));
-        // Opening writes a new epoch.
-        write(0, &self.image[..1 << 20]);
-        file.sync_all().expect("flush the drive");
-        outcome.map(|of_cores| of_cores.into_iter().flatten().collect())
+    }
+
+    /// Returns the superblock in force, or `None` when no two copies agree.
+    pub fn superblock(&self) -> Option<SuperblockOnDisk> {
+        let mut head = vec![0; PIECE_BYTES];
+        self.open().read_exact_at(&mut head, 0).expect("read the drive");
+        superblock(&head)
     }
 
     /// Returns whether the file is as it was before any damage.
@@ -113,7 +99,77 @@ impl Stored {
         std::fs::read(&self.path).expect("read the drive") == self.image
     }
 
-    async fn read(&self, core: &Core, also: &[String]) -> Vec<String> {
+    /// Writes what the file has not as it was before any damage.
+    pub fn restore(&self) {
+        let (file, mut has) = (self.open(), vec![0; PIECE_BYTES]);
+        for (number, piece) in self.image.chunks(PIECE_BYTES).enumerate() {
+            let (at, has) = ((number * PIECE_BYTES) as u64, &mut has[..piece.len()]);
+            file.read_exact_at(has, at).expect("read the drive");
+            if has != piece {
+                file.write_all_at(piece, at).expect("write to the drive");
+            }
+        }
+        file.sync_all().expect("flush the drive");
+    }
+}
+
+impl Stored {
+    /// Makes a set of drives, of which `failures_max` may be lost.
+    pub fn make(directory: &Path, drives: usize, failures_max: u8) -> Self {
+        let paths: Vec<PathBuf> =
+            (0..drives).map(|number| directory.join(format!("drive-{number}"))).collect();
+        let all: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        node::format_set(&all, DRIVE_BYTES, SHARDS, failures_max, 4711);
+        let read = || paths.iter().map(|path| std::fs::read(path).expect("read the drive"));
+        let (bodies, stacks) = (Mutex::new(Bodies::new()), Mutex::new(Stacks::new()));
+        let upload = live(&paths, End::Close, async |core, id| {
+            write_stacks(&core, Versioning::Off, 10, &stacks).await;
+            write_stacks(&core, Versioning::Enabled, 11, &stacks).await;
+            first_life(core, id, &bodies).await
+        });
+        let old: Vec<Vec<u8>> = read().collect();
+        live(&paths, End::Close, async |core, id| {
+            write_stacks(&core, Versioning::Suspended, 12, &stacks).await;
+            write_stacks(&core, Versioning::Enabled, 13, &stacks).await;
+            second_life(core, id, &bodies).await;
+        });
+        live(&paths, End::Drop, async |core, id| {
+            write_stacks(&core, Versioning::Enabled, 14, &stacks).await;
+            third_life(core, id, &bodies).await;
+        });
+        let images = old.into_iter().zip(read());
+        let files = paths.iter().cloned().zip(images);
+        let drives = files.map(|(path, (old, image))| DriveFile { path, old, image }).collect();
+        let bodies = bodies.into_inner().expect("no life panics");
+        let stacks = stacks.into_inner().expect("no life panics");
+        Self { drives, bodies, stacks, upload: (UPLOAD.to_owned(), upload) }
+    }
+
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.drives.iter().map(|drive| drive.path.clone()).collect()
+    }
+
+    /// Writes these bytes to the only drive, opens it, and reads all objects except most of the tiny
+    /// ones. Returns the keys that could not be read; wrong bytes, a missing key and a wrong
+    /// listing fail the test. The drive is restored afterwards.
+    pub fn read_damaged(&self, changes: &Changes, also: &[String]) -> Result<Vec<String>, OpenError> {
+        let [drive] = &self.drives[..] else { panic!("there is one drive") };
+        drive.write(changes);
+        let outcome = match NodePlan::open(options_of_set(self.paths(), 1)) {
+            Ok(seeds) => node::run(seeds, End::Drop, |core| async move { self.read(&core, also).await }),
+            Err(error) => Err(error),
+        };
+        let undo = |at: usize, length: usize| (at, drive.image[at..at + length].to_vec());
+        let mut undone: Changes = changes.iter().map(|(at, bytes)| undo(*at, bytes.len())).collect();
+        // Opening writes a new epoch.
+        undone.push(undo(0, 1 << 20));
+        drive.write(&undone);
+        outcome.map(|of_cores| of_cores.into_iter().flatten().collect())
+    }
+
+    /// Reads all objects except most of the tiny ones, but those of `also`. Returns the names of those that
+    /// can not be read; everything else that is wrong fails the test.
+    pub async fn read(&self, core: &Core, also: &[String]) -> Vec<String> {
         let id = core.bucket(BUCKET).expect("the bucket is there").id;
         let chosen = |(number, (key, _)): &(usize, (&String, &Vec<Content>))| {
             !key.starts_with("tiny/") || number.is_multiple_of(97) || also.contains(key)
@@ -141,6 +197,36 @@ impl Stored {
         unreadable.extend(read_stacks(core, &self.stacks).await);
         unreadable
     }
+
+    /// Reads what the logs end with, which must be there.
+    pub async fn read_sentinels(&self, core: &Core) {
+        let id = core.bucket(BUCKET).expect("the bucket is there").id;
+        for number in 0..SENTINELS {
+            let (key, content) = sentinel(number);
+            let bytes = get(core, id, &key).await.unwrap_or_else(|error| panic!("{key}: {error}"));
+            assert!(bytes == Some(content.bytes()), "{key} is not what was stored");
+        }
+        let listed = list_all(core, id).await.expect("the listing");
+        let sentinels = listed.iter().filter(|(key, _)| key.starts_with(SENTINEL));
+        assert_eq!(sentinels.count() as u64, SENTINELS);
+    }
+
+    /// Finishes the upload, and compares the object that it makes with its part.
+    pub async fn finish_upload(&self, core: &Core) {
+        let (id, (key, upload)) = (core.bucket(BUCKET).expect("the bucket is there").id, &self.upload);
+        let parts = vec![(1, etag(OPEN_PART))];
+        let meta = ObjectMeta { etag: etag(OPEN_PART), attributes: Vec::new() };
+        let condition = WriteCondition::default();
+        let done = core.complete_upload(id, key.as_bytes(), *upload, parts, meta, condition).await;
+        done.expect("the upload is finished");
+        let bytes = get(core, id, key).await.expect("what was uploaded is read");
+        assert!(bytes == Some(OPEN_PART.bytes()), "the part is not what was stored");
+    }
+}
+
+/// Returns the key and the content of one of the objects at the end of the logs.
+fn sentinel(number: u64) -> (String, Content) {
+    (format!("{SENTINEL}{number}"), Content::new(number, 100))
 }
 
 /// Reads every version by its generation, and compares the listing. Returns the names of the versions
@@ -238,8 +324,8 @@ pub async fn write_stacks(core: &Core, versioning: Versioning, seed: u64, stacks
     }
 }
 
-fn live<T: Send>(path: &Path, end: End, work: impl AsyncFn(Core, BucketId) -> T + Sync) -> T {
-    let seeds = NodePlan::open(options(path.to_owned(), 1)).expect("the drive opens");
+fn live<T: Send>(paths: &[PathBuf], end: End, work: impl AsyncFn(Core, BucketId) -> T + Sync) -> T {
+    let seeds = NodePlan::open(options_of_set(paths.to_vec(), 1)).expect("the drives open");
     let done = node::run(seeds, end, |core| async {
         let id = bucket(&core, BUCKET).await;
         work(core, id).await
@@ -272,9 +358,8 @@ async fn first_life(core: Core, id: BucketId, bodies: &Mutex<Bodies>) -> UploadI
         store(&core, id, bodies, format!("large/{number}"), Content::new(dice.next(), size)).await;
     }
     complete(&core, id, bodies).await;
-    let key = "multipart/open";
-    let upload = core.create_upload(id, key.as_bytes(), Vec::new()).await.expect("an upload");
-    put_part(&core, id, key, (upload, 1), Content::new(5, 200_000)).await.expect("a part");
+    let upload = core.create_upload(id, UPLOAD.as_bytes(), Vec::new()).await.expect("an upload");
+    put_part(&core, id, UPLOAD, (upload, 1), OPEN_PART).await.expect("a part");
     upload
 }
 
@@ -317,7 +402,7 @@ async fn third_life(core: Core, id: BucketId, bodies: &Mutex<Bodies>) {
     }
     store(&core, id, bodies, "recent/large".to_owned(), Content::new(dice.next(), 500_000)).await;
     for number in 0..SENTINELS {
-        let content = Content::new(number, 100);
-        put(&core, id, &format!("{SENTINEL}{number}"), content).await.expect("a sentinel");
+        let (key, content) = sentinel(number);
+        put(&core, id, &key, content).await.expect("a sentinel");
     }
 }
