@@ -19,14 +19,24 @@ mod versions;
 use crate::atlas::{Atlas, Verdict};
 use crate::cases::{HARMS, Harm, KINDS, Kind, changed_bytes, damage};
 use crate::stored::{SENTINEL, Stored};
+use ringbolt_engine::check::{Finding, Outcome, check, open_media};
 use ringbolt_tests::{Dice, binary};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 const SEED: u64 = 7;
 
 /// Returns at how many places each case is tried.
 fn trials() -> usize {
     std::env::var("DAMAGE_TRIALS").ok().and_then(|value| value.parse().ok()).unwrap_or(1)
+}
+
+/// Checks drives that no node has open, and reads every byte.
+fn checked(paths: &[PathBuf]) -> (Outcome, Vec<Finding>) {
+    let mut findings = Vec::<Finding>::new();
+    let media = open_media(paths).expect("the drives can be checked");
+    let outcome = check(&media, true, &mut findings).expect("the drives can be checked");
+    (outcome, findings)
 }
 
 #[test]

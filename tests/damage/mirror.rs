@@ -13,8 +13,7 @@
 use crate::atlas::{Atlas, Verdict};
 use crate::cases::{Changes, HARMS, KINDS, KINDS_OF_COPIES, changed_bytes, damage, has};
 use crate::stored::{DriveFile, Stored};
-use crate::{SEED, trials};
-use ringbolt_engine::check::{Finding, Outcome, Progress, Watcher, check, open_media};
+use crate::{SEED, checked, trials};
 use ringbolt_engine::node::{
     Core, Environment, FormatError, NodeMetrics, NodeOptions, NodePlan, OpenError, ScrubOptions,
 };
@@ -52,18 +51,6 @@ struct Mirror {
     failures_max: usize,
 }
 
-/// Keeps the findings of a check.
-#[derive(Default)]
-struct Findings(Vec<Finding>);
-
-impl Watcher for Findings {
-    fn finding(&mut self, finding: &Finding) {
-        self.0.push(finding.clone());
-    }
-
-    fn progress(&mut self, _: &Progress) {}
-}
-
 impl Mirror {
     /// Returns the drives that are taken away to leave the only copy of something on `drive`: as many as may
     /// be lost, and one after the other when there are more.
@@ -98,21 +85,13 @@ impl Mirror {
         metrics.map(|mut of_cores| of_cores.pop().expect("there is one core"))
     }
 
-    /// Checks all drives, and reads every byte.
-    fn checked(&self) -> (Outcome, Vec<Finding>) {
-        let mut findings = Findings::default();
-        let media = open_media(&self.stored.paths()).expect("the drives can be checked");
-        let outcome = check(&media, true, &mut findings).expect("the drives can be checked");
-        (outcome, findings.0)
-    }
-
     /// Goes through a case. The drives are restored afterwards.
     fn go_through(&self, case: &Case, verdict: Verdict) -> Became {
         let drive = &self.stored.drives[case.drive];
         drive.write(&case.changes);
         let has_superblock = drive.superblock().is_some();
         if has_superblock {
-            let (outcome, findings) = self.checked();
+            let (outcome, findings) = checked(&self.stored.paths());
             assert_eq!(outcome.losses + outcome.beyond_repair, 0, "another copy is whole: {findings:?}");
         }
         let also = verdict.unreadable();
@@ -143,7 +122,7 @@ impl Mirror {
         for shard in &metrics.shards {
             assert!(shard.scrub.findings <= findings_max, "shard {}: {:?}", shard.shard, shard.scrub);
         }
-        let (outcome, findings) = self.checked();
+        let (outcome, findings) = checked(&self.stored.paths());
         assert_eq!((outcome.damage(), findings), (0, Vec::new()), "the drives are not whole");
         let also = verdict.unreadable();
         self.without(&self.others(case.drive, case.trial), async |core| {

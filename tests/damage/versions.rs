@@ -3,8 +3,9 @@
 //! loss leaves all other versions as they were.
 
 use crate::atlas::{Atlas, Record, Span};
+use crate::checked;
 use crate::stored::{STACKS, Stacks, VERSIONS, read_stacks, write_stacks};
-use ringbolt_engine::check::{Finding, Kind, Outcome, Progress, Watcher, check, open_media, repair};
+use ringbolt_engine::check::{Kind, open_media, repair};
 use ringbolt_engine::node::{Core, NodePlan};
 use ringbolt_engine::types::{Deleted, Version, Versioning, WriteCondition};
 use ringbolt_tests::binary;
@@ -91,25 +92,6 @@ fn slice_of(record: &Record) -> Option<(Span, Span)> {
     record.slices.first().filter(|_| record.is_beneath).cloned()
 }
 
-/// Keeps the findings of a check.
-#[derive(Default)]
-struct Seen(Vec<Finding>);
-
-impl Watcher for Seen {
-    fn finding(&mut self, finding: &Finding) {
-        self.0.push(finding.clone());
-    }
-
-    fn progress(&mut self, _: &Progress) {}
-}
-
-fn checked(path: &Path) -> (Outcome, Vec<Finding>) {
-    let mut seen = Seen::default();
-    let media = open_media(&[path.to_owned()]).expect("the drive can be checked");
-    let outcome = check(&media, true, &mut seen).expect("the drive can be checked");
-    (outcome, seen.0)
-}
-
 /// Opens the drive, does `work`, and closes it.
 fn opened<T: Send>(path: &Path, work: impl AsyncFn(Core) -> T + Sync) -> T {
     let seeds = NodePlan::open(options(path.to_owned(), 1)).expect("the drive opens");
@@ -163,7 +145,7 @@ fn damage_of_each_structure_is_named_and_what_is_damaged_can_be_deleted_or_given
     let stacks = made(&original);
     let image = std::fs::read(&original).expect("read the drive");
     let atlas = Atlas::read(&image);
-    let (outcome, findings) = checked(&original);
+    let (outcome, findings) = checked(std::slice::from_ref(&original));
     assert_eq!((outcome.damage(), findings), (0, Vec::new()));
     let count = |is_counted: fn(&crate::stored::Kept) -> bool| {
         stacks.values().flatten().filter(|kept| is_counted(kept)).count() as u64
@@ -180,7 +162,7 @@ fn damage_of_each_structure_is_named_and_what_is_damaged_can_be_deleted_or_given
         let kept = stacks[&key].iter().find(|kept| kept.generation == generation).expect("a version");
 
         let path = damaged(&original, &span);
-        let (outcome, findings) = checked(&path);
+        let (outcome, findings) = checked(std::slice::from_ref(&path));
         let [finding] = &findings[..] else { panic!("{name}: {findings:#?}") };
         assert_eq!((finding.kind, outcome.losses), (kind, 1), "{name}: {finding:#?}");
         let object = finding.object.as_ref().expect("the object is named");
@@ -207,14 +189,14 @@ fn damage_of_each_structure_is_named_and_what_is_damaged_can_be_deleted_or_given
         });
         let expected = if is_read { vec![(key.clone(), generation)] } else { Vec::new() };
         assert_eq!(unreadable, expected, "{name}");
-        assert_eq!(checked(&path).0.damage(), 0, "{name}: it was deleted");
+        assert_eq!(checked(std::slice::from_ref(&path)).0.damage(), 0, "{name}: it was deleted");
 
         let path = damaged(&original, &span);
-        let (outcome, _) = checked(&path);
+        let (outcome, _) = checked(std::slice::from_ref(&path));
         let media = open_media(std::slice::from_ref(&path)).expect("the drive can be repaired");
         repair(&media, outcome, true).expect("repaired");
         drop(media);
-        assert_eq!(checked(&path).0.damage(), 0, "{name}: it was given up");
+        assert_eq!(checked(std::slice::from_ref(&path)).0.damage(), 0, "{name}: it was given up");
         let unreadable = opened(&path, async |core| read_stacks(&core, &rest).await);
         assert_eq!(unreadable, Vec::<String>::new(), "{name}: all else is whole");
         // The null version of the key is still found, and still replaced.

@@ -13,9 +13,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use ringbolt_engine::check::{
-    CheckError, Finding, Medium, Outcome, Progress, RepairError, Watcher, check, repair,
-};
+use ringbolt_engine::check::{CheckError, Finding, Medium, Outcome, RepairError, check, repair};
 use ringbolt_engine::node::{FormatError, OpenError};
 use ringbolt_engine::sim::SimNode;
 use ringbolt_engine::sim::device::{FaultKind, SimDevice};
@@ -33,17 +31,6 @@ const DAMAGING: [FaultKind; 5] = [
     FaultKind::TornWrite,
     FaultKind::Rot,
 ];
-
-#[derive(Default)]
-struct Findings(Vec<String>);
-
-impl Watcher for Findings {
-    fn finding(&mut self, finding: &Finding) {
-        self.0.push(format!("{finding:?}"));
-    }
-
-    fn progress(&mut self, _: &Progress) {}
-}
 
 impl World {
     pub(super) fn plan_is_empty(&self, life: &Life) -> bool {
@@ -154,11 +141,11 @@ impl World {
 
     /// Checks the drives. It fails only if no copy of a superblock is intact, and if a drive may
     /// have caused that.
-    pub(super) fn check(&mut self, deep: bool) -> Result<(Outcome, Vec<String>), CheckError> {
+    pub(super) fn check(&mut self, deep: bool) -> Result<(Outcome, Vec<Finding>), CheckError> {
         self.shared.report.borrow_mut().checks += 1;
-        let mut findings = Findings::default();
+        let mut findings = Vec::<Finding>::new();
         let outcome = self.with_instant_drives(|media| check(media, deep, &mut findings));
-        self.shared.note(|| format!("check {:?}", findings.0));
+        self.shared.note(|| format!("check {findings:?}"));
         if let Err(error) = &outcome {
             // A single large misdirected write can destroy all copies.
             let unknown =
@@ -166,7 +153,7 @@ impl World {
             let known = self.damaged && (unknown || matches!(error, CheckError::NoSuperblock { .. }));
             assert!(known, "the drives can not be checked: {error}");
         }
-        Ok((outcome?, findings.0))
+        Ok((outcome?, findings))
     }
 
     /// Runs `work` while the drives complete operations at once, because a check does not wait for

@@ -14,6 +14,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use ringbolt_engine::check::Kind;
 use ringbolt_engine::node::OpenError;
 use ringbolt_engine::sim::device::SimDevice;
 use ringbolt_engine::sim::{Random, SimNode, SimOptions, Simulator, format_sim_set};
@@ -199,7 +200,7 @@ impl World {
         let checked = self.check(true);
         let (_, findings) = checked.unwrap_or_else(|error| panic!("whole drives are not checked: {error}"));
         // If this life wrote nothing, what the one before was writing still lies behind the end of a log.
-        let unlike: Vec<_> = findings.iter().filter(|finding| !finding.contains("kind: TornTail")).collect();
+        let unlike: Vec<_> = findings.iter().filter(|finding| finding.kind != Kind::TornTail).collect();
         assert!(unlike.is_empty(), "the copies of whole drives are not alike: {unlike:?}");
         self.mirrors.out.clear();
         let random = self.shared.sim.random();

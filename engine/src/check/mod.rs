@@ -65,6 +65,15 @@ pub trait Watcher {
     fn progress(&mut self, progress: &Progress);
 }
 
+/// Keeps the findings.
+impl Watcher for Vec<Finding> {
+    fn finding(&mut self, finding: &Finding) {
+        self.push(finding.clone());
+    }
+
+    fn progress(&mut self, _: &Progress) {}
+}
+
 /// The progress of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {

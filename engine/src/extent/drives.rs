@@ -203,23 +203,20 @@ impl Drives {
     /// # Panics
     /// Panics when no copy can be reached. Sets are known only if one can: [`Self::set_of`].
     pub fn copy(&self, place: SetPlace, at: usize) -> SetCopy<'_> {
-        if let [drive] = self.0.as_slice()
-            && let Some(extent) = place.members.on(drive.geometry.drive)
+        let drive = self.get(at);
+        if let Some(extent) = place.members.on(drive.geometry.drive)
+            && !drive.has_left()
         {
-            return SetCopy { at: 0, drive, extent };
+            return SetCopy { at, drive, extent };
         }
-        let mut copies = self.copies(place);
-        let first = copies.next().unwrap_or_else(|| panic!("no drive of {place:?} is here"));
-        if first.at == at {
-            return first;
-        }
-        copies.find(|copy| copy.at == at).unwrap_or(first)
+        self.copies(place).next().unwrap_or_else(|| panic!("no drive of {place:?} is here"))
     }
 
     /// Returns the drive with the shortest queue that has a copy of a set, beside those that are `bad`. One
     /// that is brought up to date is the last choice.
     pub fn pick(&self, place: SetPlace, bad: &[usize]) -> Option<usize> {
         if self.count() == 1 {
+            // Most nodes have no choice, and every read comes here.
             return bad.is_empty().then_some(0);
         }
         let copies = self.copies(place).filter(|copy| !bad.contains(&copy.at));

@@ -34,8 +34,8 @@ use crate::types::{BucketId, Version};
 const AGAIN_MS: u64 = 10_000;
 /// Passes that a drive takes at least: one that copies, and one that finds nothing to copy.
 const PASSES: u64 = 2;
-/// Passes after which a copy that could not be judged is left to the scrub.
-const PASSES_MAX: u32 = 8;
+/// Passes beyond these after which a copy that could not be judged is left to the scrub.
+const PASSES_MORE_MAX: u64 = 8;
 /// Time between two looks at what is waited for, milliseconds.
 const LOOK_MS: u64 = 20;
 
@@ -175,7 +175,7 @@ impl CatchUp {
         self.add_members().await?;
         self.shard.roll().await?;
         self.pass(1).await?;
-        for passes in 0.. {
+        for number_of_pass in PASSES.. {
             // Whoever writes to a set from now on knows all of its members.
             self.add_members().await?;
             while self.shard.log.position().set.members.on(number).is_none() {
@@ -185,8 +185,9 @@ impl CatchUp {
             self.shard.moves_ended().await;
             self.old_bodies_ended().await;
             let mended = self.core.repairs.get();
-            self.pass(u64::from(passes) + 2).await?;
-            let is_settled = self.unjudged.get() == 0 || passes >= PASSES_MAX;
+            self.pass(number_of_pass).await?;
+            let is_last = number_of_pass >= PASSES + PASSES_MORE_MAX;
+            let is_settled = self.unjudged.get() == 0 || is_last;
             if is_settled && self.core.repairs.get() == mended && self.shard.sets_without(number).is_empty() {
                 break;
             }

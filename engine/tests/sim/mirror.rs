@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use ringbolt_engine::check::{Finding, Kind, Medium, Outcome, Progress, Watcher, check};
+use ringbolt_engine::check::{Finding, Kind, Medium, Outcome, check};
 use ringbolt_engine::format::superblock::{COPIES, COPY_STRIDE, SUPERBLOCK_BYTES, SuperblockOnDisk};
 use ringbolt_engine::node::{OpenError, ScrubOptions};
 use ringbolt_engine::sim::device::{Fate, FaultKind, FaultPlan, SimDevice};
@@ -105,17 +105,6 @@ pub fn compare(world: &World, node: &Rc<SimNode>, id: BucketId, stored: &Stored)
     });
 }
 
-#[derive(Default)]
-struct Findings(Vec<Finding>);
-
-impl Watcher for Findings {
-    fn finding(&mut self, finding: &Finding) {
-        self.0.push(finding.clone());
-    }
-
-    fn progress(&mut self, _: &Progress) {}
-}
-
 /// Checks drives that no node uses.
 pub fn checked(world: &World, given: Given<'_>) -> (Outcome, Vec<Finding>) {
     let drives: Vec<&SimDevice> = given.iter().map(|at| &world.drives[*at]).collect();
@@ -128,10 +117,10 @@ pub fn checked(world: &World, given: Given<'_>) -> (Outcome, Vec<Finding>) {
             blocking: None,
         })
         .collect();
-    let mut findings = Findings::default();
+    let mut findings = Vec::<Finding>::new();
     let outcome = check(&media, true, &mut findings).unwrap_or_else(|error| panic!("{error}"));
     drives.iter().for_each(|drive| drive.live_in(&world.sim));
-    (outcome, findings.0)
+    (outcome, findings)
 }
 
 fn kinds(findings: &[Finding]) -> Vec<Kind> {

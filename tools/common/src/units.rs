@@ -319,6 +319,15 @@ pub fn human_days(days: f64) -> String {
     }
 }
 
+/// Formats the time that something takes yet: `6 s`, `5 min 0 s`, `2 h 1 min`.
+pub fn human_time(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
 fn human(value: f64, base: f64, units: &[&str]) -> String {
     let (mut value, mut at) = (value, 0);
     // A value that rounds to 1000 uses the next unit, also with base 1024, because four digits are

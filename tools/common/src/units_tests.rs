@@ -126,6 +126,7 @@ fn people_get_three_digits() {
     ];
     assert_eq!(shown, expected);
     assert_eq!([0.2, 0.0035, 1.5, 1e-20].map(human_share), ["20%", "0.35%", "150%", "1.00e-18%"]);
+    assert_eq!([59, 61, 4830, 7260].map(human_time), ["59 s", "1 min 1 s", "1 h 20 min", "2 h 1 min"]);
     assert_eq!([1.5, 30.0, 365.25 * 2.5].map(human_days), ["36 h", "30 d", "2.5 y"]);
     assert_eq!(human_per_s(1_200.0), "1,200/s");
     assert_eq!(human_bytes(f64::INFINITY), "inf B");

@@ -21,8 +21,7 @@ pub async fn list(core: &Core) -> Result<Value, Failure> {
     }))
 }
 
-/// Returns the word for the part that a drive has.
-pub fn state_word(state: DriveState) -> &'static str {
+fn state_word(state: DriveState) -> &'static str {
     match state {
         DriveState::In => "in",
         DriveState::CatchingUp => "catching-up",

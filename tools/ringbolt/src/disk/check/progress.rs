@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ringbolt_engine::check::BlockingDevice;
 use ringbolt_engine::check::Progress;
+use ringbolt_tool_common::units::human_time;
 
 /// This is the time between two updates of the line.
 const STEP: Duration = Duration::from_millis(200);
@@ -49,20 +50,13 @@ fn line(progress: &Progress, bytes: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     let rate = bytes as f64 / seconds.max(0.001) / f64::from(1 << 20);
     let left = match progress.share {
-        share if share > 0.001 => format!("{} left", human(seconds / share * (1.0 - share))),
+        share if share > 0.001 => {
+            format!("{} left", human_time((seconds / share * (1.0 - share)).round() as u64))
+        }
         _ => "…".to_owned(),
     };
     let (percent, shard, shards) = (progress.share * 100.0, progress.shard + 1, progress.shards);
     format!("  {percent:5.1}%  shard {shard} of {shards}  {rate:.0} MiB/s  {left}")
-}
-
-fn human(seconds: f64) -> String {
-    let seconds = seconds.round() as u64;
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-    }
 }
 
 #[cfg(test)]
@@ -76,6 +70,5 @@ mod tests {
         assert_eq!(text, "   25.0%  shard 2 of 4  5 MiB/s  5 min 0 s left");
         let begun = Progress { share: 0.0, ..progress };
         assert!(line(&begun, 0, Duration::ZERO).ends_with('…'));
-        assert_eq!(human(7260.0), "2 h 1 min");
     }
 }
