@@ -75,6 +75,8 @@ pub enum Bug {
     ForgetOldBodies,
     /// A damaged copy is written anew some time after the reader let its place go.
     MendLate,
+    /// A drive is opened although writes of a dead process to it have not ended.
+    OpenUnderOldWrites,
 }
 
 impl Bug {
@@ -102,7 +104,7 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 15] = [
+    pub const AIMED: [Self; 16] = [
         Self::IgnoreMark,
         Self::ContinueTornLog,
         Self::ReuseNumberEarly,
@@ -118,6 +120,7 @@ impl Bug {
         Self::HomeWithoutRoot,
         Self::ForgetOldBodies,
         Self::MendLate,
+        Self::OpenUnderOldWrites,
     ];
 
     /// Returns the name that the command line and reports use.
@@ -155,6 +158,7 @@ impl Bug {
             Self::HomeWithoutRoot => "home-without-root",
             Self::ForgetOldBodies => "forget-old-bodies",
             Self::MendLate => "mend-late",
+            Self::OpenUnderOldWrites => "open-under-old-writes",
         }
     }
 }

@@ -190,6 +190,10 @@ impl SimNode {
         drives: Vec<SimDevice>,
         options: SimOptions,
     ) -> Result<Self, OpenError> {
+        #[cfg(feature = "planted-bugs")]
+        if options.bug == Some(super::Bug::OpenUnderOldWrites) {
+            drives.iter().for_each(SimDevice::let_dead_operations_go_on);
+        }
         drives.iter().for_each(SimDevice::end_dead_operations);
         sim.set_core_stalls(options.core_stalls);
         let superblocks = drives.iter().map(read_superblock).collect::<Result<Vec<_>, _>>()?;

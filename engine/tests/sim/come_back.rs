@@ -116,6 +116,50 @@ fn a_home_that_can_not_find_its_log_is_caught() {
     assert!(caught.is_err(), "a drive with an old root is as good as one with the newest");
 }
 
+/// A drive hangs with writes on their way, and is given to the next process. The places that these were meant for
+/// have another use by the time at which the drive would have done them.
+fn what_hung_is_over_before_a_drive_returns(bug: Option<Bug>) {
+    const HANGS_US: u64 = 200_000_000;
+    let mut world = mirror(570, 2, 3, 2);
+    world.options.bug = bug;
+    let mut stored = Stored::new();
+    let node = must_open(&world, &[0, 1], false);
+    let (id, before) = fill(&world, &node, 0, 12);
+    stored.extend(before);
+    let until_us = world.sim.now_us() + HANGS_US;
+    world.drives[1].stand_still_us(HANGS_US);
+    assert_eq!(puts_within(&world, &node, id, ("hangs", 5_000_000), 60), (6, 6), "it left the view");
+    let on = node.clone();
+    world.run(async move {
+        for number in 0..6 {
+            delete(&on.any_core(), id, format!("hangs {number}").as_bytes()).await.expect("deleted");
+        }
+    });
+    world.kill(node);
+    world.drives[1].heal();
+    let node = must_open(&world, &[0, 1], false);
+    until_whole(&world, &node);
+    stored.extend(fill(&world, &node, 300, 90).1);
+    assert!(world.sim.now_us() < until_us, "the drive would have gone on before");
+    let sim = world.sim.clone();
+    world.run(async move { sim.sleep_us(HANGS_US).await });
+    close(&world, node);
+    let node = must_open(&world, &[1], true);
+    compare(&world, &node, id, &stored);
+}
+
+#[test]
+fn no_write_of_a_dead_process_reaches_a_drive_that_came_back() {
+    what_hung_is_over_before_a_drive_returns(None);
+}
+
+#[test]
+fn a_late_write_of_a_dropped_drive_is_caught() {
+    let bug = Some(Bug::OpenUnderOldWrites);
+    let caught = std::panic::catch_unwind(|| what_hung_is_over_before_a_drive_returns(bug));
+    assert!(caught.is_err(), "the writes of a dead process change nothing");
+}
+
 #[test]
 fn what_has_not_changed_is_not_written_again() {
     let world = mirror(560, 2, 2, 1);

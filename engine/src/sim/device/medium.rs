@@ -49,6 +49,8 @@ pub(super) struct Medium {
     takes_us: Option<u64>,
     /// How many times as long as that it takes.
     slowness: u64,
+    /// Whether the operations of a process that is dead run until their time is over.
+    pub dead_go_on: bool,
     pub writes: u64,
     pub flushes: u64,
     pub reads: u64,
@@ -222,6 +224,7 @@ impl Medium {
             stalled_until_us: 0,
             takes_us: None,
             slowness: 1,
+            dead_go_on: false,
             writes: 0,
             flushes: 0,
             reads: 0,
@@ -365,7 +368,8 @@ impl Medium {
         let (now_us, life) = (self.now_us(), self.life());
         let is_over = |operation: &Operation| {
             let over = operation.span.is_none_or(|span| span.end_us <= now_us);
-            operation.life != life || operation.abandoned && over
+            let is_dead = operation.life != life;
+            is_dead && !self.dead_go_on || (is_dead || operation.abandoned) && over
         };
         if !self.running.values().any(is_over) {
             return;

@@ -75,6 +75,13 @@ impl SimDevice {
         self.0.borrow_mut().end_abandoned();
     }
 
+    /// Lets the operations of processes that are dead run until their time is over, as nothing does that locks its
+    /// drives.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn let_dead_operations_go_on(&self) {
+        self.0.borrow_mut().dead_go_on = true;
+    }
+
     /// Returns the number of writes that are not durable.
     pub fn cached_writes(&self) -> usize {
         self.0.borrow().cached_writes()
