@@ -70,7 +70,8 @@ ENGINES (--enghelp)
   io_uring                  files and block devices; libaio and posixaio are done so too
   psync                     the same, one pread or pwrite after the other; so are sync and pvsync. It is the default
                             with iodepth=1; mmap copies from and to the mapped file
-  ringbolt                  the storage engine in this process, without HTTP; filename is its drive
+  ringbolt                  the storage engine in this process, without HTTP; filename is its drive, or
+                            several, a:b, of which redundancy says how many copies they keep
   s3 (http)                 an S3 endpoint: http_host, bucket, http_s3_region, https; credentials from
                             RINGBOLT_ACCESS_KEY and RINGBOLT_SECRET_KEY or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
 

@@ -3,35 +3,31 @@
 //!
 //! A read returns a whole object, which the engine verifies; a write stores an object, which is
 //! durable when the write completes; a trim deletes an object. There is no ETag (it is MD5, and
-//! part of S3) and no read cache: the drive is what is measured.
-//!
-//! Invariant: a file that is not a Ringbolt drive is never written; a block device is written only
-//! with `allow_overwrite`, and never while it is mounted, because it is opened exclusively.
+//! part of S3) and no read cache: the drives are what is measured.
 
+mod drives;
+
+use self::drives::Drives;
 use super::failures::{FailedOperation, Failures};
 use super::objects::ObjectSet;
 use super::slots::{Desk, Slots};
 use super::{Account, Clock, Completion, EngineError, IoEngine, Operation, Verb};
 use crate::spec::{Direction, Job, ObjectOp};
 use ringbolt_engine::EngineError as Refusal;
-use ringbolt_engine::node::{Core, FormatOptions, NodeOptions, NodePlan, format_drive, inspect_drive};
+use ringbolt_engine::node::{Core, NodeOptions, NodePlan};
 use ringbolt_engine::types::{BucketCreated, BucketId, ListQuery, ObjectMeta, WriteCondition};
 use ringbolt_tool_common::executor::{Executor, Latch};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::os::unix::fs::FileTypeExt;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 const BUCKET: &str = "bench";
 const OWNER: &str = "bench";
-/// A new drive has room for one and a half times the job's objects, and for the logs of its shards.
+/// New drives have room for one and a half times the job's objects, and for the logs of their shards.
 const SPARE_BYTES: u64 = 512 << 20;
 const ARENA_BYTES_MIN: usize = 64 << 20;
 const INDEX_BYTES_MAX: usize = 4 << 30;
@@ -44,16 +40,10 @@ const FAR_NS: u64 = 50_000_000;
 /// The executor's timers have a resolution of a millisecond, so the thread polls for deadlines
 /// nearer than this.
 const NEAR_NS: u64 = 2_000_000;
-/// This is the interval at which the thread checks the progress of formatting and the stop flag.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Stores, reads and deletes objects by the storage engine.
 pub struct RingboltEngine {
-    job: String,
-    drive: PathBuf,
-    /// Says that this run created the drive and that the job removes it at the end.
-    unlink: bool,
-    allow_overwrite: bool,
+    drives: Drives,
     objects: ObjectSet,
     clock: Clock,
     slots: Rc<Slots>,
@@ -62,7 +52,6 @@ pub struct RingboltEngine {
     executor: Executor,
     core: Option<Core>,
     notes: Vec<String>,
-    stop: Arc<AtomicBool>,
 }
 
 impl RingboltEngine {
@@ -74,17 +63,16 @@ impl RingboltEngine {
         let refuse = |what: String| Err(EngineError(format!("job {}: {what}", job.name)));
         if job.threads > 1 {
             return refuse(format!(
-                "numjobs={} with ioengine=ringbolt: a drive is opened by one core here; use numjobs=1 and a larger \
+                "numjobs={} with ioengine=ringbolt: drives are opened by one core here; use numjobs=1 and a larger \
                  iodepth, or ioengine=s3 against a server with more cores",
                 job.threads
             ));
         }
-        let [drive] = job.files.as_slice() else {
-            return refuse(format!(
-                "ioengine=ringbolt takes one drive as filename=, {} are given",
-                job.files.len()
-            ));
-        };
+        if job.files.is_empty() {
+            return refuse(
+                "ioengine=ringbolt needs its drive as filename=; several are separated by colons".into(),
+            );
+        }
         let foreign = |(op, _): &&(ObjectOp, u32)| matches!(op, ObjectOp::Copy | ObjectOp::Multipart);
         if let Some((op, _)) = job.objects.ops.iter().flatten().find(foreign) {
             return refuse(format!("op={op:?} is an operation of S3: use ioengine=s3").to_lowercase());
@@ -93,10 +81,7 @@ impl RingboltEngine {
         let slots = Rc::new(Slots::new(job.depth));
         let executor = Executor::new().map_err(|error| EngineError(format!("no event queue: {error}")))?;
         Ok(Self {
-            job: job.name.clone(),
-            drive: drive.clone(),
-            unlink: job.unlink,
-            allow_overwrite,
+            drives: Drives::of(job, allow_overwrite),
             desk: Desk::new(&slots, objects.largest_bytes),
             objects,
             clock,
@@ -105,70 +90,11 @@ impl RingboltEngine {
             executor,
             core: None,
             notes: Vec::new(),
-            stop: Arc::default(),
         })
     }
 
     fn error(&self, what: impl std::fmt::Display) -> EngineError {
-        EngineError(format!("job {}: {}: {what}", self.job, self.drive.display()))
-    }
-
-    /// Creates the drive if there is none.
-    fn ensure_drive(&mut self, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
-        let existing = std::fs::metadata(&self.drive).ok();
-        let is_device = existing.as_ref().is_some_and(|found| found.file_type().is_block_device());
-        let is_empty = existing.as_ref().is_none_or(|found| found.is_file() && found.len() == 0);
-        if !is_empty {
-            let Err(problem) = inspect_drive(&self.drive) else {
-                self.unlink = false;
-                return Ok(());
-            };
-            if !is_device {
-                return Err(self.error(format!("{problem}; or name a file that does not exist: it is made")));
-            }
-            if !self.allow_overwrite {
-                return Err(
-                    self.error(format!("{problem}; or pass --allow-overwrite: all that is on it is lost"))
-                );
-            }
-        }
-        self.unlink &= !is_device;
-        let wanted = self.objects.count * (self.objects.largest_bytes + 512) * 3 / 2 + SPARE_BYTES;
-        let seed = [(); 4].map(|()| fastrand::u64(..));
-        let size_bytes = (!is_device).then_some(wanted);
-        let options = FormatOptions { size_bytes, shards: 0, failures_max: Some(0), force: is_device, seed };
-        self.format(options, progress)
-    }
-
-    /// Formats the drive on a separate thread. Formatting cannot be stopped, so the thread is
-    /// abandoned when the run is to end.
-    fn format(&self, options: FormatOptions, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
-        let (sender, told) = mpsc::channel();
-        let (drive, is_file) = (self.drive.clone(), options.size_bytes.is_some());
-        std::thread::spawn(move || {
-            // Nobody receives the message if the thread was abandoned.
-            let mut tell = |done: u64, all: u64| {
-                sender.send(Told::Share(done as f64 / all.max(1) as f64)).ok();
-            };
-            let outcome = format_drive(&[&drive], &options, &mut tell);
-            sender.send(Told::Ended(outcome.map(drop).map_err(|error| error.to_string()))).ok();
-        });
-        loop {
-            match told.recv_timeout(LOOK_EVERY) {
-                Ok(Told::Share(share)) => progress(share),
-                Ok(Told::Ended(outcome)) => return outcome.map_err(|error| self.error(error)),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(self.error("formatting broke off")),
-            }
-            if self.stop.load(Ordering::Relaxed) {
-                if is_file {
-                    // The drive is incomplete. If it cannot be removed, the next run reports what
-                    // is wrong with it.
-                    std::fs::remove_file(&self.drive).ok();
-                }
-                return Err(self.error("stopped while it was formatted"));
-            }
-        }
+        self.drives.error(what)
     }
 
     fn open(&mut self) -> Result<Core, EngineError> {
@@ -181,7 +107,7 @@ impl RingboltEngine {
             ));
         }
         let seeds = NodePlan::open(NodeOptions {
-            drives: vec![self.drive.clone()],
+            drives: self.drives.paths.clone(),
             without_drives: Vec::new(),
             cores: 1,
             arena_bytes_per_core: arena_bytes,
@@ -206,7 +132,7 @@ impl RingboltEngine {
             next: Cell::new(0),
             failed: RefCell::default(),
             objects: self.objects.clone(),
-            stop: self.stop.clone(),
+            stop: self.drives.stop.clone(),
         });
         while work.next.get() < work.objects.count && work.failed.borrow().is_none() {
             if work.stop.load(Ordering::Relaxed) {
@@ -249,12 +175,6 @@ impl RingboltEngine {
             });
         }
     }
-}
-
-/// This is a message about the progress of formatting.
-enum Told {
-    Share(f64),
-    Ended(Result<(), String>),
 }
 
 fn may_lock(arena_bytes: u64) -> bool {
@@ -457,7 +377,8 @@ impl Future for Wait<'_> {
 
 impl IoEngine for RingboltEngine {
     fn prepare(&mut self, progress: &mut dyn FnMut(f64)) -> Result<(), EngineError> {
-        self.ensure_drive(&mut |share| progress(share / 2.0))?;
+        let wanted_bytes = self.objects.count * (self.objects.largest_bytes + 512) * 3 / 2 + SPARE_BYTES;
+        self.drives.ensure(wanted_bytes, &mut |share| progress(share / 2.0))?;
         let core = self.open()?;
         let created = self.executor.run(core.create_bucket(BUCKET, OWNER, Vec::new()));
         let created = created.map_err(|error| self.error(error))?.map_err(|error| self.error(error))?;
@@ -472,7 +393,7 @@ impl IoEngine for RingboltEngine {
     }
 
     fn heed(&mut self, stop: &Arc<AtomicBool>) {
-        self.stop = stop.clone();
+        self.drives.stop = stop.clone();
     }
 
     fn buffer(&mut self, slot: u32) -> &mut [u8] {
@@ -520,10 +441,7 @@ impl IoEngine for RingboltEngine {
         self.executor.run(ended).map_err(|error| self.error(error))?;
         let closed = self.executor.run(core.close()).map_err(|error| self.error(error))?;
         closed.map_err(|error| self.error(error))?;
-        if self.unlink {
-            std::fs::remove_file(&self.drive).map_err(|error| self.error(error))?;
-        }
-        Ok(())
+        self.drives.remove()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -108,6 +108,40 @@ fn what_it_does_not_do_is_refused_in_words() {
 }
 
 #[test]
+fn several_drives_are_one_set() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
+    for (name, failures_max, copies) in [("mirror", None, 2), ("none", Some(0), 1)] {
+        let mut job = small_job(&path(&format!("{name}-0")), 4);
+        job.files.push(path(&format!("{name}-1")));
+        job.objects.ops = None;
+        job.objects.failures_max = failures_max;
+        let mut engine = prepared(&job, Clock::start());
+        for number in 0..16 {
+            assert_eq!(one(&mut engine, 0, &operation(Verb::Read, number)), BLOCK as i64);
+        }
+        let core = engine.core.clone().unwrap();
+        let metrics = engine.executor.run(async move { core.metrics().await }).unwrap().unwrap();
+        assert_eq!(metrics.drives_in, 2);
+        let (by_losses, live) = (&metrics.space.bytes_by_losses, metrics.space.live_bytes);
+        assert_eq!(by_losses[copies - 1], live, "{name}: {by_losses:?}");
+        engine.finish().unwrap();
+        drop(engine);
+        // They are drives now, in any order, and not alone.
+        job.files.reverse();
+        prepared(&job, Clock::start()).finish().unwrap();
+        let refused = |job: &Job| {
+            let mut engine = RingboltEngine::new(job, Clock::start(), false).unwrap();
+            engine.prepare(&mut |_| ()).unwrap_err().to_string()
+        };
+        job.files[0] = path("new");
+        assert!(refused(&job).contains("this is a drive already and others are not"), "{}", refused(&job));
+        job.files.remove(0);
+        assert!(refused(&job).contains("missing"), "{}", refused(&job));
+    }
+}
+
+#[test]
 fn sizes_may_differ_from_object_to_object() {
     let directory = directory();
     let mut job = small_job(&directory.path().join("drive"), 2);

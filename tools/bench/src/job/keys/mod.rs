@@ -73,6 +73,7 @@ pub enum Engines {
     Objects,
     /// Includes the engines that use paths: `io_uring` and `ringbolt`.
     Paths,
+    Ringbolt,
     S3,
 }
 
@@ -85,6 +86,7 @@ impl Engines {
             Self::Drive => engine == Engine::IoUring,
             Self::Objects => engine != Engine::IoUring,
             Self::Paths => engine != Engine::S3,
+            Self::Ringbolt => engine == Engine::Ringbolt,
             Self::S3 => engine == Engine::S3,
         }
     }
@@ -96,6 +98,7 @@ impl Engines {
             Self::Drive => "io_uring",
             Self::Objects => "ringbolt, s3",
             Self::Paths => "io_uring, ringbolt",
+            Self::Ringbolt => "ringbolt",
             Self::S3 => "s3",
         }
     }

@@ -32,6 +32,11 @@ pub const KEYS: &[Key] = &[
         .default("all of the object")
         .on(Engines::Objects)
         .text("Where less is left of the object, that. With verify a multiple of 4096."),
+    Key::new("redundancy", Kind::Special, "redundancy=mirror", "Copies that drives keep which the job makes")
+        .default("mirror of several drives, none of one")
+        .range("none, mirror, mirror-3, mirror-4")
+        .on(Engines::Ringbolt)
+        .text("Drives that exist keep what they were formatted with."),
     Key::new("request_timeout", Kind::Seconds, "request_timeout=5s", "Longer without a whole answer is a failure")
         .default("30s")
         .range("1ms or more")
