@@ -6,5 +6,6 @@ pub mod closed_loop;
 pub mod hyper_server;
 pub mod load;
 pub mod process;
+pub mod sides;
 
 pub use ringbolt_tool_common::s3::{request, sign};
