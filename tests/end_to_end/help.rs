@@ -45,6 +45,8 @@ const SUBSTITUTES: &[(&str, &str)] = &[
     ("127.0.0.1:9000", "{host}"),
     ("10.0.0.7:9000", "{host}"),
     ("0.0.0.0:9000", "127.0.0.1:0"),
+    ("0b1d5a52-8f0c-4a58-9c63-0f6c2a9f3f10", "{lost_drive}"),
+    ("/dev/sd", "dev/sd"),
     ("/dev/nvme1n1", "dev/nvme1n1"),
     ("/dev/nvme2n1", "dev/nvme2n1"),
     ("/dev/nvme3n1", "dev/nvme3n1"),
@@ -84,6 +86,8 @@ struct Bench {
     access_key: String,
     /// Is the UUID of the second drive of the set.
     gone_drive: String,
+    /// The same of the set that was served.
+    lost_drive: String,
 }
 
 fn ringbolt(directory: &Path, line: &str) {
@@ -120,7 +124,13 @@ impl Bench {
         let set = signer.send("PUT", "/photos?lifecycle", "", RULES.as_bytes()).await.expect("an answer");
         assert_eq!(set.status, 200, "{set:?}");
         let directory = tempfile::tempdir_in(binary::scratch_dir()).expect("a directory");
-        let mut bench = Self { directory, server, access_key: String::new(), gone_drive: String::new() };
+        let mut bench = Self {
+            directory,
+            server,
+            access_key: String::new(),
+            gone_drive: String::new(),
+            lost_drive: String::new(),
+        };
         let programs = bench.directory.path().join("programs");
         std::fs::create_dir(&programs).expect("a directory");
         symlink(binary::ringbolt(), programs.join("ringbolt")).expect("a link");
@@ -148,10 +158,14 @@ impl Bench {
         }
         let key: serde_json::Value =
             serde_json::from_slice(&asks("key create --user alice --json")).expect("JSON");
-        let drive: serde_json::Value =
-            serde_json::from_slice(&asks("inspect --drive templates/dev/nvme2n1 --json")).expect("JSON");
+        let uuid_of = |drive: &str| {
+            let said = asks(&format!("inspect --drive templates/dev/{drive} --json"));
+            let drive: serde_json::Value = serde_json::from_slice(&said).expect("JSON");
+            drive["superblock"]["drive_uuid"].as_str().expect("a UUID").to_owned()
+        };
+        let (gone_drive, lost_drive) = (uuid_of("nvme2n1"), uuid_of("sdc"));
         bench.access_key = key["access_key"].as_str().expect("an access key").to_owned();
-        bench.gone_drive = drive["superblock"]["drive_uuid"].as_str().expect("a UUID").to_owned();
+        (bench.gone_drive, bench.lost_drive) = (gone_drive, lost_drive);
         bench
     }
 
@@ -163,6 +177,11 @@ impl Bench {
         std::fs::create_dir_all(place.join("mnt")).expect("a directory");
         let format = |drives: &str| format!("ringbolt format {drives} --size {DRIVE} --shards 1");
         ringbolt(&place, &format("--drive dev/nvme1n1 --drive dev/nvme2n1"));
+        // Only in a set that was served can a drive take the place of another one.
+        ringbolt(&place, &format("--drive dev/sdb --drive dev/sdc"));
+        let serve = "ringbolt serve --data served --drive dev/sdb --drive dev/sdc";
+        until(&place, &shell(&place, serve), serve, "is ready at", Signal::TERM).expect("it serves");
+        std::fs::remove_dir_all(place.join("served")).expect("remove what it made");
         ringbolt(&place, &format("--drive ringbolt-data/drive0"));
         ringbolt(&place, "ringbolt plan init");
         for (from, to) in [("workload.toml", "photos.toml"), ("hardware.toml", "dense.toml")] {
@@ -219,7 +238,7 @@ impl Bench {
             let to = to.replace("{admin}", &self.server.admin_endpoint());
             let to = to.replace("{data}", &self.server.data_dir().display().to_string());
             let to = to.replace("{access_key}", &self.access_key);
-            let to = to.replace("{gone_drive}", &self.gone_drive);
+            let to = to.replace("{gone_drive}", &self.gone_drive).replace("{lost_drive}", &self.lost_drive);
             line = line.replace(from, &to.replace("{keys}", &keys));
         }
         line

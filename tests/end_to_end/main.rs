@@ -41,6 +41,7 @@ mod plan;
 mod process;
 mod protocol;
 mod proxies;
+mod replaced_drive;
 mod signing;
 mod support;
 mod tags;

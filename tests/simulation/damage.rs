@@ -120,7 +120,7 @@ impl World {
     /// neither may do any harm. Without such faults the check must find nothing.
     pub(super) fn check_drives(&mut self) {
         let deep = self.sim().random().one_in(2);
-        if self.plan.aim == Aim::Mirrors && self.given_drives().len() < self.drives.len() {
+        if self.plan.aim == Aim::Mirrors && self.given_drives().len() < self.members().len() {
             return;
         }
         let Ok((outcome, findings)) = self.check(deep) else { return };
@@ -160,12 +160,12 @@ impl World {
     /// the clock.
     fn with_instant_drives<T>(&self, work: impl FnOnce(&[Medium]) -> T) -> T {
         self.drives.iter().for_each(SimDevice::stand_alone);
-        let medium = |(at, drive): (usize, &SimDevice)| Medium {
+        let medium = |at: usize| Medium {
             path: PathBuf::from(format!("drive{at}")),
-            device: Rc::new(drive.clone()),
+            device: Rc::new(self.drives[at].clone()),
             blocking: None,
         };
-        let media: Vec<Medium> = self.drives.iter().enumerate().map(medium).collect();
+        let media: Vec<Medium> = self.members().into_iter().map(medium).collect();
         let done = work(&media);
         self.drives.iter().for_each(|drive| drive.live_in(self.sim()));
         done

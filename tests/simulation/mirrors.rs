@@ -6,6 +6,7 @@
 //! - A start without up to M of at least 2M + 1 drives needs no word of the operator. With fewer it
 //!   is refused until the operator says that the drives are gone for good, and from then on they
 //!   never take part again.
+//! - Sometimes a new drive takes the place of one that is away, and is the one that may fail until it is whole.
 //! - Others come back, some of them with nothing but their superblock. Once all drives are whole, other ones
 //!   may fail.
 //! - The drives are given in any order. One that may fail may be twenty times as slow as the others.
@@ -15,9 +16,10 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use ringbolt_engine::check::Kind;
-use ringbolt_engine::node::OpenError;
+use ringbolt_engine::device::Device;
+use ringbolt_engine::node::{OpenError, ReplaceError};
 use ringbolt_engine::sim::device::SimDevice;
-use ringbolt_engine::sim::{Random, SimNode, SimOptions, Simulator, format_sim_set};
+use ringbolt_engine::sim::{Random, SimNode, SimOptions, Simulator, format_sim_set, make_sim_replacement};
 
 use super::context::Life;
 use super::plan::{Aim, Faults, Plan};
@@ -43,6 +45,8 @@ pub struct Mirrors {
     out: BTreeSet<usize>,
     /// Those that are gone for good, as the operator has said.
     gone: BTreeSet<usize>,
+    /// Those whose place another drive has taken.
+    replaced: BTreeSet<usize>,
 }
 
 impl Mirrors {
@@ -114,11 +118,44 @@ impl World {
         }
     }
 
+    /// Returns the places of the drives that have not been replaced.
+    pub(super) fn members(&self) -> Vec<usize> {
+        (0..self.drives.len()).filter(|at| !self.mirrors.replaced.contains(at)).collect()
+    }
+
+    /// Sometimes has a new drive take the place of the only one that is away.
+    fn replace_a_drive(&mut self) {
+        let random = self.shared.sim.random();
+        let away: Vec<usize> = self.mirrors.away.difference(&self.mirrors.replaced).copied().collect();
+        let &[lost] = away.as_slice() else { return };
+        if !random.one_in(4) {
+            return;
+        }
+        self.rest_those_away();
+        let set: Vec<SimDevice> = self.given_drives().into_iter().map(|(_, drive)| drive).collect();
+        match make_sim_replacement(self.sim(), &set, self.drives[lost].size_bytes()) {
+            Ok(made) => {
+                let new = self.drives.len();
+                self.shared.note(|| format!("drive {new} takes the place of drive {lost}"));
+                self.drives.push(made);
+                self.mirrors.replaced.insert(lost);
+                self.mirrors.out.insert(new);
+                self.mirrors.victims.iter_mut().filter(|at| **at == lost).for_each(|at| *at = new);
+                self.shared.report.borrow_mut().drives_replaced += 1;
+            }
+            // What the node can not do without is given back. A superblock may be damaged meanwhile.
+            Err(ReplaceError::NeverServed | ReplaceError::LastHome { .. } | ReplaceError::Format(_)) => {}
+            Err(error) => panic!("no drive takes the place of drive {lost}: {error}"),
+        }
+    }
+
     /// Sometimes gives drives back that were taken away.
     pub(super) fn give_drives_back(&mut self) {
+        self.replace_a_drive();
         let random = self.shared.sim.random();
-        let Mirrors { away, out, .. } = &mut self.mirrors;
-        let may_return: Vec<usize> = away.iter().copied().filter(|_| random.one_in(2)).collect();
+        let Mirrors { away, out, replaced, .. } = &mut self.mirrors;
+        let may_return: Vec<usize> =
+            away.difference(replaced).copied().filter(|_| random.one_in(2)).collect();
         if may_return.is_empty() {
             return;
         }
@@ -151,7 +188,7 @@ impl World {
         let opened = match opened {
             Err(OpenError::TooFew { .. }) => {
                 let fewest = 2 * self.mirrors.failures_max + 1;
-                let in_view = self.drives.len() - self.mirrors.out.len();
+                let in_view = self.members().len() - self.mirrors.out.len();
                 assert!(in_view < fewest, "a start with enough of {in_view} drives was refused");
                 self.mirrors.gone.extend(self.mirrors.away.iter());
                 self.shared.note(|| "the operator says that what is missing is gone".to_owned());
@@ -183,13 +220,15 @@ impl World {
     /// Waits until all drives are whole, ends the node, and looks at every copy. Then any M drives are taken
     /// away, and nothing may be missing.
     pub(super) fn judge_copies(&mut self, node: Rc<SimNode>) {
-        let is_complete = self.mirrors.away.is_empty() && self.mirrors.gone.is_empty();
+        let Mirrors { away, gone, replaced, .. } = &self.mirrors;
+        let is_complete = away.is_subset(replaced) && gone.is_subset(replaced);
         // Drives that lie have damage that nobody has found yet.
         if !is_complete || self.faults == Faults::Media || self.is_tight() {
             return self.kill(node);
         }
         let until_us = self.sim().now_us() + WHOLE_US_MAX;
-        while node.whole_drives().len() < self.drives.len() {
+        let members = self.members();
+        while node.whole_drives().len() < members.len() {
             if self.sim().now_us() > until_us || !self.sim().step() {
                 let core = node.core(0);
                 let drives = self.sim().block_on(async move { core.drives().await });
@@ -204,10 +243,10 @@ impl World {
         assert!(unlike.is_empty(), "the copies of whole drives are not alike: {unlike:?}");
         self.mirrors.out.clear();
         let random = self.shared.sim.random();
-        let first = random.below(self.drives.len() as u64) as usize;
-        let lost = (first..).map(|at| at % self.drives.len()).take(self.mirrors.failures_max);
+        let first = random.below(members.len() as u64) as usize;
+        let lost = (first..).map(|at| members[at % members.len()]).take(self.mirrors.failures_max);
         self.mirrors.victims = lost.collect();
-        self.mirrors.away = self.mirrors.victims.iter().copied().collect();
+        self.mirrors.away.extend(self.mirrors.victims.iter());
         self.shared.note(|| format!("drives {:?} are lost in the end", self.mirrors.away));
         let node = self.open(&Life::default());
         self.shared.report.borrow_mut().losses_judged += 1;
@@ -218,12 +257,10 @@ impl World {
     /// good.
     fn note_view(&mut self, node: &SimNode) {
         let used: BTreeSet<usize> = node.whole_drives().into_iter().map(usize::from).collect();
-        let out: BTreeSet<usize> = (0..self.drives.len()).filter(|drive| !used.contains(drive)).collect();
-        assert!(
-            self.mirrors.gone.is_subset(&out),
-            "{:?} are gone for good, and are used again",
-            self.mirrors.gone
-        );
+        let out: BTreeSet<usize> = self.members().into_iter().filter(|drive| !used.contains(drive)).collect();
+        let gone = self.mirrors.gone.union(&self.mirrors.replaced);
+        let back: Vec<_> = gone.filter(|drive| used.contains(drive)).collect();
+        assert!(back.is_empty(), "{back:?} are gone for good, and are used again");
         assert!(out.iter().all(|drive| self.mirrors.may_fail(*drive)), "{out:?} are out");
         if out.len() > self.mirrors.out.len() {
             self.shared.report.borrow_mut().drives_dropped += 1;
@@ -237,9 +274,9 @@ impl World {
         let random = self.shared.sim.random();
         let is_sound = self.mirrors.out.is_empty() && self.faults != Faults::Media;
         if is_sound && random.one_in(2) {
-            let drives = self.drives.len() as u64;
-            let first = random.below(drives);
-            let next = |at: usize| ((first + at as u64) % drives) as usize;
+            let members = self.members();
+            let first = random.below(members.len() as u64) as usize;
+            let next = |at: usize| members[(first + at) % members.len()];
             self.mirrors.victims = (0..self.mirrors.failures_max).map(next).collect();
             self.shared.note(|| format!("all drives are whole, and {:?} may fail", self.mirrors.victims));
         }

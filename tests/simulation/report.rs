@@ -62,6 +62,8 @@ pub struct Report {
     pub locks_probed: u64,
     /// Counts views that are without a drive that was in the one before.
     pub drives_dropped: u64,
+    /// Counts drives that took the place of others.
+    pub drives_replaced: u64,
     /// Counts worlds that had everything without as many drives as may be lost.
     pub losses_judged: u64,
     pub faults: FaultCounts,
@@ -113,9 +115,10 @@ impl Report {
         }
     }
 
-    fn numbers(&mut self) -> [&mut u64; 33] {
+    fn numbers(&mut self) -> [&mut u64; 34] {
         [
             &mut self.drives_dropped,
+            &mut self.drives_replaced,
             &mut self.losses_judged,
             &mut self.seeds,
             &mut self.crashes,
@@ -168,6 +171,7 @@ impl Report {
             ("refused-locked", self.refused_locked),
             ("locks-probed", self.locks_probed),
             ("drive-dropped", self.drives_dropped),
+            ("drive-replaced", self.drives_replaced),
             ("losses-judged", self.losses_judged),
         ]);
         paths

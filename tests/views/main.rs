@@ -24,10 +24,13 @@
 //! 6. What an older root names is let go when the newer root is durable on every home in the view
 //!    and on every drive that is ready to be one.
 //!
-//! When too many drives are gone, the operator may name them. Then a start goes on if every drive of
-//! the set is present or named, in the view or not. The word is taken for true: a drive that was
-//! named never comes back. What was acknowledged may be lost only if every home of the view in use
-//! was named.
+//! A drive that nothing lies on may be added, by a start or while the node runs. It is no member before a view
+//! takes it in, and no home before it is ready to be one.
+//!
+//! When too many drives are gone, the operator may name them. Then a start goes on if every drive that was ever
+//! in the set is present or named, in the view or not, also one that was added while those that are present were
+//! away. The word is taken for true: a drive that was named never comes back. What was acknowledged may be lost
+//! only if every home of the view in use was named.
 //!
 //! What the model leaves out, and why it may:
 //!
@@ -60,7 +63,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 /// Returns a model with one shard, with the right rules.
 fn drives(drives: u8, failures_max: u32, bounds: Bounds) -> Views {
     let rules = Rules { failures_max, wrong: None };
-    Views { drives, shards: 1, rules, bounds, asks: Asks::Safety }
+    Views { drives, blanks: 0, shards: 1, rules, bounds, asks: Asks::Safety }
 }
 
 fn two_drives() -> Views {
@@ -108,6 +111,18 @@ fn two_shards() -> Views {
     Views { shards: 2, ..drives(3, 1, bounds) }
 }
 
+/// A third drive may be added to two of which one may fail.
+fn two_drives_and_a_new_one() -> Views {
+    let bounds = Bounds { writes: 1, rolls: 1, counter: 3, starts: 1, words: 1 };
+    Views { blanks: 1, ..drives(3, 1, bounds) }
+}
+
+/// A drive may be added to three.
+fn three_drives_and_a_new_one() -> Views {
+    let bounds = Bounds { writes: 1, rolls: 0, counter: 2, starts: 2, words: 1 };
+    Views { blanks: 1, ..drives(4, 1, bounds) }
+}
+
 /// Explores every state and finds nothing wrong.
 fn holds(model: Views) {
     let checker = model.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
@@ -143,6 +158,12 @@ fn the_rules_hold_for_four_drives() {
 }
 
 #[test]
+fn the_rules_hold_when_a_drive_is_added() {
+    holds(two_drives_and_a_new_one());
+    holds(three_drives_and_a_new_one());
+}
+
+#[test]
 fn the_rules_hold_for_two_shards() {
     holds(two_shards());
 }
@@ -157,6 +178,8 @@ fn the_rules_hold_for_more() {
     holds(drives(3, 2, Bounds { writes: 1, rolls: 1, counter: 2, starts: 2, words: 2 }));
     holds(drives(4, 1, Bounds { writes: 1, rolls: 1, counter: 2, starts: 1, words: 0 }));
     holds(drives(4, 1, Bounds { writes: 1, rolls: 0, counter: 2, starts: 3, words: 0 }));
+    let two_starts = Bounds { starts: 2, ..two_drives_and_a_new_one().bounds };
+    holds(Views { bounds: two_starts, ..two_drives_and_a_new_one() });
     holds(three_drives_with_all());
     for wrong in [Wrong::Abandon, Wrong::ViewBeforeCheckpoint, Wrong::LetGoUnderNewHome] {
         is_caught(wrong, three_drives_with_all(), NOTHING_LOST);
@@ -218,6 +241,7 @@ fn a_start_that_counts_from_a_view_that_was_never_used_is_caught() {
 fn a_word_that_is_taken_for_too_much_is_caught() {
     is_caught(Wrong::WordForAll, three_drives(), NOTHING_LOST);
     is_caught(Wrong::WordForSome, three_drives(), NOTHING_LOST);
+    is_caught(Wrong::WordOfKnown, two_drives_and_a_new_one(), NOTHING_LOST);
 }
 
 /// A model in which nothing happens would have nothing wrong either.

@@ -81,6 +81,8 @@ pub enum Asks {
 #[derive(Clone, Copy, Debug)]
 pub struct Views {
     pub drives: u8,
+    /// How many of them, the last, are not in the set at first.
+    pub blanks: u8,
     pub shards: usize,
     pub rules: Rules,
     pub bounds: Bounds,
@@ -98,7 +100,8 @@ impl Views {
         // The second shard's homes are the last drives, so that shards share some drives only.
         let count = self.rules.homes_max() as u8;
         let first = Set::first(count);
-        let last = Set::first(self.drives) - Set::first(self.drives - count);
+        let formatted = self.drives - self.blanks;
+        let last = Set::first(formatted) - Set::first(formatted - count);
         [first, if self.shards > 1 { last } else { first }]
     }
 }
@@ -108,7 +111,7 @@ impl Model for Views {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State::formatted(self.drives, self.shards, self.first_homes())]
+        vec![State::formatted((self.drives, self.blanks), self.shards, self.first_homes())]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {

@@ -47,6 +47,8 @@ pub enum Wrong {
     WordForAll,
     /// Drives that the operator has named are left out of the count, and others may be absent as ever.
     WordForSome,
+    /// The operator's word is about the drives that the newest view knows: one that was added since may be absent.
+    WordOfKnown,
     /// A start goes on although a shard has no home among the drives that are there.
     StartWithoutHome,
     /// A start takes the longest log of any drive, in the view or not, a home or not.
@@ -188,7 +190,8 @@ impl Rules {
     /// Rule 4: decides on a start, or returns `None` when it has to refuse.
     pub fn plan_start(&self, state: &State, present: Drives, gone: Drives) -> Option<StartPlan> {
         let newest = self.newest_view(state, present)?;
-        if !self.may_go_on(state, &newest, present, gone) {
+        // Drives that nothing lies on are no set.
+        if newest.number() == (0, 0) || !self.may_go_on(state, &newest, present, gone) {
             return None;
         }
         let here = newest.members & present;
@@ -209,7 +212,9 @@ impl Rules {
         let counter = if self.is(Wrong::CounterOnly) { newest.counter + 1 } else { 1 };
         let homes = newest.homes.map(|homes| homes & here);
         let bases = self.bases_of(state, &newest, present).with(newest.members);
-        Some(StartPlan { here, logs, view: View { epoch, counter, members: here, homes }, bases })
+        // A drive that nothing lies on is known from now on.
+        let known = newest.known | present;
+        Some(StartPlan { here, logs, view: View { epoch, counter, members: here, homes, known }, bases })
     }
 
     /// Returns the view of the highest number on any drive that is present. Two different views of
@@ -222,9 +227,13 @@ impl Rules {
     }
 
     /// Returns whether a start may go on with the drives that are present. By the operator's word it
-    /// may with any, if every other drive of the set is gone for good, in the view or not.
+    /// may with any, if every other drive that was ever in the set is gone for good, in the view or not. A drive
+    /// that was away when one was added does not know of it: the word is about that one, too.
     pub fn may_go_on(&self, state: &State, newest: &View, present: Drives, gone: Drives) -> bool {
-        let all = Set::first(state.drives.len() as u8);
+        let all = match self.wrong {
+            Some(Wrong::WordOfKnown) => newest.known,
+            _ => newest.known | state.ever_in(),
+        };
         let named = newest.members & gone;
         let right = self.right();
         let enough =

@@ -92,7 +92,8 @@ fn changes(model: &Views, node: &Node, actions: &mut Vec<Action>) {
         for first in homes(model, node, 0, members) {
             for second in homes(model, node, 1, members) {
                 let homes = [first, if model.shards > 1 { second } else { first }];
-                let view = View { epoch: from.epoch, counter: from.counter + 1, members, homes };
+                let (counter, known) = (from.counter + 1, from.known | members);
+                let view = View { epoch: from.epoch, counter, members, homes, known };
                 if model.rules.may_change_to(node, &from, &view) {
                     let reached = members.subsets().filter(|reached| !reached.is_empty());
                     actions.extend(reached.map(|reached| Action::Change { view, reached }));

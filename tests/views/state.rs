@@ -14,6 +14,8 @@ pub struct View {
     pub members: Drives,
     /// Homes are members always: a drive that leaves the view is a home no longer.
     pub homes: [Drives; SHARDS_MAX],
+    /// The drives that were ever in the set, as far as whoever wrote the view knew.
+    pub known: Drives,
 }
 
 impl View {
@@ -83,16 +85,25 @@ pub enum Mistake {
 }
 
 impl State {
-    /// Returns a set of drives that was formatted and runs, with every drive in the view. Of a shard
-    /// that the model leaves out every drive has an empty log, so that no rule finds it lacking.
-    pub fn formatted(drives: u8, shards: usize, homes: [Drives; SHARDS_MAX]) -> Self {
-        let members = Set::first(drives);
-        let view = View { epoch: 1, counter: 1, members, homes };
-        let has_log = |shard: usize, drive: u8| shard >= shards || homes[shard].contains(drive);
+    /// Returns a set of drives that was formatted and runs, with every drive in the view, and behind them `blanks`
+    /// that may be added to it. Of a shard that the model leaves out every drive has an empty log, so that no rule
+    /// finds it lacking.
+    pub fn formatted((drives, blanks): (u8, u8), shards: usize, homes: [Drives; SHARDS_MAX]) -> Self {
+        let members = Set::first(drives - blanks);
+        let view = View { epoch: 1, counter: 1, members, homes, known: members };
+        let is_left_out = |shard: usize| shard >= shards;
+        let has_log = |shard: usize, drive: u8| is_left_out(shard) || homes[shard].contains(drive);
         let logs_of = |drive: u8| std::array::from_fn(|shard| empty_log(has_log(shard, drive)));
         let shards = homes.map(|homes| Shard { log: Set::EMPTY, written_to: homes, ready: homes });
         Self {
-            drives: (0..drives).map(|drive| formatted(view, logs_of(drive))).collect(),
+            drives: (0..drives)
+                .map(|drive| match members.contains(drive) {
+                    true => formatted(view, logs_of(drive)),
+                    false => {
+                        Drive { logs: std::array::from_fn(|shard| empty_log(is_left_out(shard))), ..blank() }
+                    }
+                })
+                .collect(),
             node: Some(Node { alive: members, view, begun: None, shards }),
             gone: Set::EMPTY,
             starts: 0,
@@ -161,9 +172,22 @@ impl State {
     /// Takes a drive away that is gone for good. What lay on it means nothing any more.
     pub fn lose(&mut self, drive: u8) {
         self.gone = self.gone | Set::one(drive);
-        let nothing = View { epoch: 0, counter: 0, members: Set::EMPTY, homes: [Set::EMPTY; SHARDS_MAX] };
-        self.drives[usize::from(drive)] = formatted(nothing, [Copy::default(); SHARDS_MAX]);
+        self.drives[usize::from(drive)] = blank();
     }
+
+    /// Returns the drives that were ever in the set: those that hold a view, and those that are gone.
+    pub fn ever_in(&self) -> Drives {
+        let holds = |drive: &u8| self.drive(*drive).view.number() > (0, 0);
+        let all = (0..self.drives.len() as u8).filter(holds);
+        all.fold(self.gone, |set, drive| set | Set::one(drive))
+    }
+}
+
+/// A drive on which nothing lies that means anything.
+fn blank() -> Drive {
+    let homes = [Set::EMPTY; SHARDS_MAX];
+    let nothing = View { epoch: 0, counter: 0, members: Set::EMPTY, homes, known: Set::EMPTY };
+    formatted(nothing, [Copy::default(); SHARDS_MAX])
 }
 
 fn formatted(view: View, logs: [Copy; SHARDS_MAX]) -> Drive {

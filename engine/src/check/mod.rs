@@ -244,6 +244,11 @@ impl Run<'_> {
             let text = format!("drive {number} of the set is not here; what only it has is not known");
             self.report(Finding::new(&found[0].0, Kind::Drive, Remedy::None, text));
         }
+        for at in &chosen.joining {
+            let text =
+                "the drive is new to its set: it holds nothing before the first start with it".to_owned();
+            self.report(Finding::new(&found[*at].0, Kind::Drive, Remedy::None, text));
+        }
         let mut found = only(found, &chosen.kept);
         found.sort_by_key(|(_, block)| block.drive_number.get());
         let (media, blocks): (Vec<_>, Vec<_>) = found.into_iter().unzip();

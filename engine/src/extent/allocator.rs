@@ -19,7 +19,8 @@ use zerocopy::IntoBytes;
 
 use crate::device::{Device, DeviceError, Durability};
 use crate::format::superblock::{
-    COPIES, COPY_STRIDE, SUPERBLOCK_BYTES, ShardRootOnDisk, SuperblockOnDisk, VIEW_BASES, ViewOnDisk,
+    COPIES, COPY_STRIDE, ROOT_NONE, ROOTS, SUPERBLOCK_BYTES, ShardRootOnDisk, SuperblockOnDisk, VIEW_BASES,
+    ViewOnDisk,
 };
 use crate::format::{Le32, Le64};
 use crate::ring::{Buffer, Pool};
@@ -306,6 +307,11 @@ impl ExtentAllocator {
     /// # Errors
     /// Returns [`DeviceError`] when the device failed. The note may or may not be durable then.
     pub async fn note_log_begun(&self, shard: u16) -> Result<(), DeviceError> {
+        let is_there = self.state.borrow().superblock.root_of(shard).is_some();
+        if !is_there {
+            // A drive that has never been a home of the shard gets a root of this life before it is one.
+            return Ok(());
+        }
         self.update(|superblock| {
             let epoch = superblock.view.epoch;
             slot_of(superblock, shard).log_epoch = epoch;
@@ -408,6 +414,11 @@ impl ExtentAllocator {
     /// Returns [`DeviceError`] when the device failed.
     pub async fn note_use(&self) -> Result<(), DeviceError> {
         self.update(|_| ()).await
+    }
+
+    /// Waits until the updates of the superblock have ended that have begun.
+    pub async fn updates_ended(&self) {
+        drop(self.updating.lock(0).await);
     }
 
     /// Returns the bytes of superblocks written so far.
@@ -521,10 +532,13 @@ impl CopyWriter<'_> {
     }
 }
 
+/// Returns the slot of a shard's root, or a free one.
 fn slot_of(superblock: &mut SuperblockOnDisk, shard: u16) -> &mut ShardRootOnDisk {
-    let own = |slot: &&mut ShardRootOnDisk| slot.kind.get() != 0 && slot.shard.get() == shard;
-    match superblock.roots.iter_mut().find(own) {
-        Some(slot) => slot,
-        None => panic!("shard {shard} has no root on this drive"),
+    let own = |slot: &ShardRootOnDisk| slot.kind.get() != ROOT_NONE && slot.shard.get() == shard;
+    let at = superblock.roots.iter().position(own);
+    let free = || superblock.roots.iter().position(|slot| slot.kind.get() == ROOT_NONE);
+    match at.or_else(free) {
+        Some(at) => &mut superblock.roots[at],
+        None => panic!("this drive has roots of {ROOTS} other shards"),
     }
 }

@@ -239,8 +239,10 @@ impl Drives {
         if self.copies(place).next().is_none() || !self.copies(place).all(fits) {
             return Err(FormatDamage::Field("member of a set"));
         }
-        // The lowest free number is always the next, so none is greater than a home has extents.
-        let most = self.iter().map(|drive| drive.geometry.extents).max().unwrap_or(0);
+        // The lowest free number is always the next, so none is greater than a home has extents. But with copies
+        // the one that had most may be lost.
+        let is_alone = self.0[0].geometry.copies == 1;
+        let most = if is_alone { self.0[0].geometry.extents } else { SETS_MAX };
         if !known || set.set >= most.min(SETS_MAX) {
             return Err(FormatDamage::Field("set"));
         }

@@ -69,9 +69,10 @@ impl Members {
         self.iter().map(to_disk).collect()
     }
 
-    /// Returns these members and one more, or `None` when there are too many, or one is on its drive.
-    pub fn with(&self, member: Member) -> Option<Self> {
-        Self::new(self.iter().chain([member]))
+    /// Returns these members and one more, which those on drives that `give_way` leave their place to. Returns
+    /// `None` when there are too many, or one is on its drive.
+    pub fn with(&self, member: Member, give_way: impl Fn(u16) -> bool) -> Option<Self> {
+        Self::new(self.iter().filter(|other| !give_way(other.drive)).chain([member]))
     }
 
     pub fn first(&self) -> Member {

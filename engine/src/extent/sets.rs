@@ -164,11 +164,16 @@ impl SetTable {
         self.entries.get(set as usize).is_some_and(|entry| entry.is_some_and(|entry| entry.named))
     }
 
-    /// Adds a member to a set, if it is still there. Returns its new place, its kind, and whether a record has
-    /// named it.
-    pub fn add_member(&mut self, old: SetPlace, member: Member) -> Option<(SetPlace, u8, bool)> {
+    /// Adds a member to a set, if it is still there, in place of those on drives that `give_way`. Returns its new
+    /// place, its kind, and whether a record has named it.
+    pub fn add_member(
+        &mut self,
+        old: SetPlace,
+        member: Member,
+        give_way: impl Fn(u16) -> bool,
+    ) -> Option<(SetPlace, u8, bool)> {
         let entry = self.entries.get_mut(old.set as usize)?.as_mut().filter(|entry| entry.place == old)?;
-        entry.place.members = old.members.with(member)?;
+        entry.place.members = old.members.with(member, give_way)?;
         Some((entry.place, entry.kind, entry.named))
     }
 

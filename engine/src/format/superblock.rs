@@ -76,8 +76,17 @@ pub struct ViewDriveOnDisk {
     pub number: Le16,
     /// [`DRIVE_NONE`], [`DRIVE_IN`], [`DRIVE_OUT`] or [`DRIVE_GONE`].
     pub state: Le16,
-    pub reserved: [u8; 4],
+    /// One more than the number of the drive whose place it has taken, or 0 for a drive of the format.
+    pub replaces: Le16,
+    pub reserved: [u8; 2],
     pub uuid: [u8; 16],
+}
+
+impl ViewDriveOnDisk {
+    /// Returns the number of the drive whose place it has taken.
+    pub fn replaced(&self) -> Option<u16> {
+        self.replaces.get().checked_sub(1)
+    }
 }
 
 /// The slot names no drive.
@@ -215,6 +224,34 @@ impl ViewOnDisk {
         self.slots_with(|drive| drive.state.get() == DRIVE_GONE)
     }
 
+    /// Returns the number of drives with which the set was formatted.
+    pub fn formatted(&self) -> u16 {
+        self.slots_with(|drive| drive.state.get() != DRIVE_NONE && drive.replaced().is_none()).len() as u16
+    }
+
+    /// Returns the drives that were ever in the set.
+    pub fn drives_known(&self) -> impl Iterator<Item = &ViewDriveOnDisk> {
+        self.drives.iter().filter(|drive| drive.state.get() != DRIVE_NONE)
+    }
+
+    /// Returns the number of the drive that has taken the place of a drive.
+    pub fn successor_of(&self, number: u16) -> Option<u16> {
+        let is_it = |drive: &&ViewDriveOnDisk| drive.replaced() == Some(number);
+        self.drives_known().find(is_it).map(|drive| drive.number.get())
+    }
+
+    /// Returns the number of the drive that has the place now which a drive had when the set was formatted.
+    pub fn seat(&self, formatted: u16) -> u16 {
+        std::iter::successors(Some(formatted), |number| self.successor_of(*number))
+            .last()
+            .unwrap_or(formatted)
+    }
+
+    /// Returns whether a drive has the place now that another one had, which may be itself.
+    pub fn has_place_of(&self, number: u16, earlier: u16) -> bool {
+        std::iter::successors(Some(earlier), |number| self.successor_of(*number)).any(|later| later == number)
+    }
+
     /// Returns the slots of the homes of `shard`.
     pub fn homes(&self, shard: u16) -> DriveSet {
         let homes = self.homes.get(usize::from(shard)).map_or(&[][..], |homes| &homes.drives);
@@ -244,6 +281,16 @@ impl ViewOnDisk {
         let distinct =
             (1..named.len()).all(|at| !named[..at].contains(&named[at])) && !named.contains(&NO_HOME);
         let known = self.drives.iter().all(|drive| drive.state.get() <= DRIVE_GONE);
+        // A place goes from a drive to one with a higher number, and to one alone.
+        let heirs: Vec<_> =
+            self.drives_known().filter_map(|drive| Some((drive.replaced()?, drive.number.get()))).collect();
+        let takes_over = |(at, (earlier, later)): (usize, &(u16, u16))| {
+            let is_taken = heirs[..at].iter().any(|(other, _)| other == earlier);
+            let is_gone =
+                |drive: &ViewDriveOnDisk| drive.number.get() == *earlier && drive.state.get() == DRIVE_GONE;
+            self.drives.iter().any(is_gone) && earlier < later && !is_taken
+        };
+        let places = heirs.iter().enumerate().all(takes_over);
         let is_in = |home: u16| self.drives_in().any(|drive| drive.number.get() == home);
         let homes = self.homes.iter().enumerate().all(|(shard, homes)| {
             let used = homes.drives.iter().take_while(|home| home.get() != NO_HOME).count();
@@ -253,7 +300,7 @@ impl ViewOnDisk {
             let rest = rest.iter().all(|home| home.get() == NO_HOME);
             wanted.contains(&used) && distinct && rest && named.iter().all(|home| is_in(home.get()))
         });
-        distinct && known && homes && self.counter.get() > 0
+        distinct && known && places && homes && self.counter.get() > 0
     }
 }
 

@@ -1,10 +1,12 @@
-//! Bringing a drive up to date that was out of the view, and is there again.
+//! Bringing a drive up to date that was out of the view and is there again, or that is new and takes the place of
+//! one that is gone.
 //!
 //! The steps, in order (decision 0017):
 //!
 //! 1. A view has the drive again, and it is written to from then on. Nobody believes what it holds: readers
 //!    take it last, and a start takes nothing from it. It is home of no shard.
-//! 2. Each shard that it was a home of gives it a member of every set, and rolls its log to a set that has it.
+//! 2. Each shard that it was a home of, or that the drive was whose place it takes, gives it a member of every
+//!    set, and rolls its log to a set that has it.
 //! 3. Each copy on the drive is read, and written anew from another one if it is not what it should be. What
 //!    has not changed while the drive was away is not written again.
 //! 4. When all bodies have ended that may not know every member, and a pass found nothing to mend, a
@@ -237,7 +239,10 @@ impl CatchUp {
                     return Err(Halt::Never("it has no room for what the others hold".to_owned()));
                 };
                 let member = Member { drive: number, extent: taken.extent };
-                if !self.shard.add_member(place, member)? {
+                let view = &self.core.layout.start.view;
+                // A drive whose place this one has taken never comes back.
+                let gives_way = |earlier: u16| earlier != number && view.has_place_of(number, earlier);
+                if !self.shard.add_member(place, member, gives_way)? {
                     give(&self.core, self.drive, taken.extent);
                 }
             }

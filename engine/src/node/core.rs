@@ -229,6 +229,11 @@ impl Core {
             }
             shard.log.stop();
         }
+        // Nobody waits for the note that a view is in use, and an orderly end leaves no update half done.
+        let allocators: Vec<_> = self.state.allocators.borrow().values().cloned().collect();
+        for allocator in allocators {
+            allocator.updates_ended().await;
+        }
         self.pass(Phase::Closed, outcome.is_ok()).await;
         outcome
     }

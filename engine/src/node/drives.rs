@@ -16,13 +16,13 @@ use crate::format::superblock::{DRIVE_GONE, ViewDriveOnDisk, ViewOnDisk};
 pub enum DriveState {
     /// It is in the view, and holds what it was given.
     In,
-    /// It was away, gets all that is written, and is brought up to date.
+    /// It was away or is new, gets all that is written, and is brought up to date.
     CatchingUp,
     /// It was given to this start, and is out of the view: it failed since, or could not come back.
     Left,
     /// It is out of the view, and was not there when the node started.
     Absent,
-    /// It is out of the view for good, by the operator's word.
+    /// It is out of the view for good, by the operator's word, or since another one has taken its place.
     Gone,
 }
 
@@ -33,6 +33,8 @@ pub struct DriveReport {
     pub number: u16,
     pub uuid: [u8; 16],
     pub state: DriveState,
+    /// The number of the drive whose place it has taken.
+    pub replaces: Option<u16>,
     /// The reason why it left, or is not up to date yet, if that is known.
     pub reason: Option<String>,
     /// Where it is, if it was given to this start.
@@ -96,6 +98,7 @@ impl Core {
             number,
             uuid: drive.uuid,
             state: if is_gone { DriveState::Gone } else { DriveState::Absent },
+            replaces: drive.replaced(),
             reason: None,
             path: None,
             size_bytes: 0,

@@ -31,7 +31,8 @@ pub enum OpenError {
     #[error(
         "the set has {expected} drives, {given} of them were given; missing: number {missing:?} (from 0, in the order \
          of the format). A drive that is missing may know of changes that those that are here do not. Give it, or say \
-         that it is gone for good: {words}"
+         that it is gone for good: {words}. Drives that were added to the set while these were away are not known to \
+         them: give them, too"
     )]
     TooFew { expected: u16, given: usize, missing: Vec<u16>, words: String },
     #[error("{path} is given, and said to be gone by --without-drive; do one of both")]
@@ -53,6 +54,17 @@ pub enum OpenError {
     TwoHistories { path: PathBuf },
     #[error("{path} is given twice")]
     Twice { path: PathBuf },
+    #[error(
+        "{path} was made to take the place of drive {number} of the set, which is given too; take one of both out of \
+         the list"
+    )]
+    GivenAndReplaced { path: PathBuf, number: u16 },
+    #[error(
+        "{path} was made to take a place in its set that it can not have: another drive has got it or takes it now, or \
+         the set has had as many drives as it may. Leave it out; if a place is free still, make it anew with `ringbolt \
+         drive replace`, and give that the other new drives too"
+    )]
+    Outdated { path: PathBuf },
     #[error(
         "{path} holds another view of the set than a drive that was given with it, under the same number; \
          run `ringbolt check` on the drives"

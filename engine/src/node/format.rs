@@ -135,31 +135,43 @@ pub fn format_drive(
     let shards = choose_shards(options.shards, smallest, (drives.len() as u64, u64::from(copies)))?;
     let mut reports = Vec::new();
     for (index, drive) in drives.iter().enumerate() {
-        let now =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64);
         let place = Place { number: index as u16, drives: drives.len() as u16, shards, failures_max };
         // The members of a set have one size, so that extents of drives with copies on each other do.
         let measure = if failures_max == 0 { drive.size_bytes } else { smallest };
-        let superblock = superblock((drive.size_bytes, extent_bytes(measure)), place, options.seed, now);
-        if drive.is_block_device {
-            // Old batches and headers on the device carry the identity of another format, so only
-            // the head must be cleared.
-            drive.zero(0, EXTENTS_START, progress)?;
-        } else {
-            drive.zero(0, drive.size_bytes / CHUNK_BYTES as u64 * CHUNK_BYTES as u64, progress)?;
-        }
-        drive.flush()?;
-        for copy in 0..COPIES as u64 {
-            drive.write(copy * COPY_STRIDE, superblock.bytes())?;
-        }
-        drive.flush()?;
+        let superblock = superblock((drive.size_bytes, extent_bytes(measure)), place, options.seed, now_ms());
+        // Old batches and headers on a device carry the identity of another format, so only the head must be
+        // cleared. A file is written out in full, so that the file system has nothing to allocate later.
+        let cleared = if drive.is_block_device { EXTENTS_START } else { drive.size_bytes };
+        write_format(drive, &superblock, (cleared, progress))?;
         reports.push(report(&drive.path, &superblock));
     }
     Ok(reports)
 }
 
+/// Returns the wall clock, Unix time in milliseconds.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64)
+}
+
+/// Clears the first bytes of a drive, and writes its first superblock.
+///
+/// # Errors
+/// Returns [`DriveError`] when the device fails.
+pub(super) fn write_format(
+    drive: &OpenDrive,
+    superblock: &SuperblockOnDisk,
+    (cleared, progress): (u64, &mut dyn FnMut(u64, u64)),
+) -> Result<(), DriveError> {
+    drive.zero(0, cleared & !(BLOCK_BYTES as u64 - 1), progress)?;
+    drive.flush()?;
+    for copy in 0..COPIES as u64 {
+        drive.write(copy * COPY_STRIDE, superblock.bytes())?;
+    }
+    drive.flush()
+}
+
 /// Opens the drive, at the wanted size if it is a file, and refuses one that is in use.
-fn prepare(path: &Path, options: &FormatOptions) -> Result<OpenDrive, FormatError> {
+pub(super) fn prepare(path: &Path, options: &FormatOptions) -> Result<OpenDrive, FormatError> {
     let existing = std::fs::metadata(path).ok();
     let is_file = existing.as_ref().is_none_or(std::fs::Metadata::is_file);
     if let Some(metadata) = &existing
@@ -261,15 +273,19 @@ impl Identities {
         mixed ^ mixed >> 31
     }
 
-    /// Returns the next UUID, of version 4 and variant 1 (RFC 9562).
     fn uuid(&mut self, salt: u64) -> [u8; 16] {
-        let mut uuid = [0; 16];
-        uuid[..8].copy_from_slice(&(self.next() ^ salt).to_le_bytes());
-        uuid[8..].copy_from_slice(&self.next().to_le_bytes());
-        uuid[6] = uuid[6] & 0x0f | 0x40;
-        uuid[8] = uuid[8] & 0x3f | 0x80;
-        uuid
+        random_uuid([self.next() ^ salt, self.next()])
     }
+}
+
+/// Returns a UUID of random bits, of version 4 and variant 1 (RFC 9562).
+pub(super) fn random_uuid(bits: [u64; 2]) -> [u8; 16] {
+    let mut uuid = [0; 16];
+    uuid[..8].copy_from_slice(&bits[0].to_le_bytes());
+    uuid[8..].copy_from_slice(&bits[1].to_le_bytes());
+    uuid[6] = uuid[6] & 0x0f | 0x40;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    uuid
 }
 
 /// Makes the first superblock of a drive of `size_bytes` with extents of `extent` bytes.
@@ -295,8 +311,7 @@ pub(crate) fn superblock(
     block.size_bytes = Le64::new(size_bytes);
     block.extent_bytes = Le64::new(extent);
     block.extents_start = Le64::new(EXTENTS_START);
-    let extents = ((size_bytes - EXTENTS_START) / extent).min(u64::from(crate::shard::entry::EXTENTS_MAX));
-    block.extents = Le32::new(extents as u32);
+    block.extents = Le32::new(extents_of(size_bytes, extent));
     block.inline_bytes_max = Le32::new(INLINE_BYTES_MAX);
     block.slice_bytes = Le32::new(SLICE_BYTES as u32);
     block.unit_bytes = Le32::new(UNIT_BYTES as u32);
@@ -319,13 +334,19 @@ pub(crate) fn superblock(
     block
 }
 
+/// Returns how many extents of `extent` bytes a drive of `size_bytes` has.
+pub(super) fn extents_of(size_bytes: u64, extent: u64) -> u32 {
+    let extents = size_bytes.saturating_sub(EXTENTS_START) / extent;
+    extents.min(u64::from(crate::shard::entry::EXTENTS_MAX)) as u32
+}
+
 /// Returns the view of a set that is formatted: the drives take turns in being the homes of a shard.
 fn first_view(drive_uuids: &[[u8; 16]], shards: u16, copies: usize) -> ViewOnDisk {
     let mut view = ViewOnDisk::new_zeroed();
     view.counter = Le32::new(1);
     for (number, (slot, uuid)) in view.drives.iter_mut().zip(drive_uuids).enumerate() {
         let (number, state) = (Le16::new(number as u16), Le16::new(DRIVE_IN));
-        *slot = ViewDriveOnDisk { number, state, reserved: [0; 4], uuid: *uuid };
+        *slot = ViewDriveOnDisk { number, state, uuid: *uuid, ..ViewDriveOnDisk::default() };
     }
     for (shard, homes) in view.homes.iter_mut().enumerate() {
         homes.drives = [Le16::new(NO_HOME); HOMES];
@@ -343,7 +364,7 @@ pub(crate) fn first_homes(shard: u16, drives: u16, copies: usize) -> impl Iterat
     (0..copies).map(move |turn| ((usize::from(shard) + turn) % usize::from(drives)) as u16)
 }
 
-fn report(path: &Path, block: &SuperblockOnDisk) -> FormatReport {
+pub(super) fn report(path: &Path, block: &SuperblockOnDisk) -> FormatReport {
     FormatReport {
         path: path.to_owned(),
         size_bytes: block.size_bytes.get(),

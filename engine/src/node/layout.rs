@@ -9,7 +9,8 @@ use super::progress::CatchUpSums;
 use crate::device::latch::Latch;
 use crate::extent::Geometry;
 use crate::format::superblock::{
-    DRIVE_GONE, DRIVE_IN, DRIVE_OUT, NO_HOME, SuperblockOnDisk, VIEW_BASES, ViewDriveOnDisk, ViewOnDisk,
+    DRIVE_GONE, DRIVE_IN, DRIVE_NONE, DRIVE_OUT, NO_HOME, SuperblockOnDisk, VIEW_BASES, VIEW_DRIVES,
+    ViewDriveOnDisk, ViewOnDisk,
 };
 use crate::format::{Le16, Le32, Le64};
 use crate::hook::Planted;
@@ -136,9 +137,9 @@ impl Layout {
         let catch_ups = superblocks.iter().map(|_| CatchUpSums::default()).collect();
         let (mut homes, out) = homes_of(&superblocks);
         let in_view = homes.iter().map(Vec::len).collect();
-        add_returning(&mut homes, &superblocks);
-        let (geometries, opening) = (Vec::new(), Arc::new(Opening::new(shards)));
         let start = Box::new(StartView::of(&superblocks, epoch));
+        add_returning(&mut homes, &superblocks, &start.view);
+        let (geometries, opening) = (Vec::new(), Arc::new(Opening::new(shards)));
         let mut layout = Self {
             cores,
             shards,
@@ -267,6 +268,10 @@ impl StartView {
         let mut view = *newest;
         (view.epoch, view.counter) = (Le32::new(epoch), Le32::new(1));
         keep_only(&mut view, |number| superblocks.iter().any(|block| block.drive_number == number));
+        superblocks
+            .iter()
+            .filter_map(|block| joining(newest, block))
+            .for_each(|drive| join(&mut view, drive));
         let mut bases = [Le64::new(0); VIEW_BASES];
         if superblocks[0].parity_members > 0 {
             let mut all = vec![newest.members()];
@@ -329,13 +334,43 @@ fn homes_of(superblocks: &[SuperblockOnDisk]) -> (Vec<Vec<u16>>, Vec<bool>) {
     ((0..superblocks[0].shards.get()).map(places_of).collect(), out)
 }
 
-/// Adds the drives that were homes of a shard when the set was formatted, and are not now. A drive may have
-/// been away ever since: nothing on it says that it once was one.
-fn add_returning(homes: &mut [Vec<u16>], superblocks: &[SuperblockOnDisk]) {
-    let (newest, _) = newest_view(superblocks.iter());
-    let (drives, copies) = (newest.known().len() as u16, usize::from(superblocks[0].parity_members) + 1);
+/// Returns how a view that does not know a drive is to name it, if the drive was made to take the place of
+/// another one.
+pub(super) fn joining(view: &ViewOnDisk, block: &SuperblockOnDisk) -> Option<ViewDriveOnDisk> {
+    let is_it = |drive: &&ViewDriveOnDisk| drive.uuid == block.drive_uuid;
+    let own = block.view.drives_known().find(is_it).filter(|_| holds_nothing(block))?;
+    let is_new = !view.drives_known().any(|drive| drive.uuid == own.uuid || drive.number == own.number);
+    is_new.then_some(ViewDriveOnDisk { state: Le16::new(DRIVE_OUT), ..*own })
+}
+
+/// Returns whether a drive was made to take the place of another one, and has had no part in the set yet.
+pub(super) fn holds_nothing(block: &SuperblockOnDisk) -> bool {
+    let is_it = |drive: &&ViewDriveOnDisk| drive.uuid == block.drive_uuid;
+    let takes_a_place = block.view.drives_known().find(is_it).is_some_and(|own| own.replaced().is_some());
+    takes_a_place && block.view.epoch.get() == 0
+}
+
+/// Adds a drive to a view, out of which it is until it is written to, in place of one that is gone for good.
+///
+/// # Panics
+/// Panics when the view has no room, which whoever chooses the drives of a start rules out.
+pub(super) fn join(view: &mut ViewOnDisk, joining: ViewDriveOnDisk) {
+    let replaced = joining.replaced();
+    let gone = view.drives.iter_mut().filter(|drive| drive.state.get() == DRIVE_OUT);
+    for drive in gone.filter(|drive| replaced == Some(drive.number.get())) {
+        drive.state = Le16::new(DRIVE_GONE);
+    }
+    let free = view.drives.iter_mut().find(|drive| drive.state.get() == DRIVE_NONE);
+    *free.unwrap_or_else(|| panic!("a view has {VIEW_DRIVES} drives at most")) = joining;
+}
+
+/// Adds the drives that have the place of one that was a home of a shard when the set was formatted, and are no
+/// home now. A drive may have been away ever since: nothing on it says that it once was one.
+fn add_returning(homes: &mut [Vec<u16>], superblocks: &[SuperblockOnDisk], view: &ViewOnDisk) {
+    let (drives, copies) = (view.formatted(), usize::from(superblocks[0].parity_members) + 1);
     for (shard, homes) in (0..).zip(homes) {
         for home in first_homes(shard, drives, copies) {
+            let home = view.seat(home);
             let place = superblocks.iter().position(|block| block.drive_number.get() == home);
             homes.extend(place.map(|place| place as u16).filter(|place| !homes.contains(place)));
         }

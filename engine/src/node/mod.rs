@@ -34,6 +34,11 @@ mod opening;
 mod progress;
 mod quota;
 pub(crate) mod read;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "making a drive happens beside a node, and only its superblock is simulated"
+)]
+pub(crate) mod replace;
 mod report;
 pub(crate) mod scrub;
 mod serve;
@@ -58,6 +63,7 @@ pub use self::open::{CoreSeed, NodeOptions, NodePlan};
 pub use self::opening::{Opening, OpeningProgress};
 pub use self::progress::CatchUpProgress;
 pub use self::read::{Chunk, ObjectReader, Opened};
+pub use self::replace::{ReplaceError, ReplaceOptions, ReplaceReport, make_replacement};
 pub use self::report::{Counters, SpaceReport};
 pub use self::scrub::ScrubOptions;
 pub use self::state::NodeWatch;

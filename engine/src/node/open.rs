@@ -1,7 +1,7 @@
 //! Opening a set of drives, and starting a core.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
@@ -15,7 +15,7 @@ use super::cache::ReadCache;
 use super::core::Core;
 use super::error::OpenError;
 use super::format::{read_superblock, uuid_text};
-use super::layout::{Layout, newest_view};
+use super::layout::{Layout, holds_nothing, joining, newest_view};
 use super::ledger::Ledgers;
 use super::message::Message;
 use super::opening::Opening;
@@ -30,7 +30,7 @@ use crate::device::watch::Part;
 use crate::env::Environment;
 use crate::extent::allocator::ExtentAllocator;
 use crate::extent::{Drives, Reached, SetWriter};
-use crate::format::superblock::{DRIVE_OUT, SuperblockOnDisk, ViewDriveOnDisk};
+use crate::format::superblock::{DRIVE_OUT, SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk, ViewOnDisk};
 use crate::ring::driver::Driver;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Pool, Ring, RingError};
@@ -114,6 +114,10 @@ impl NodePlan {
             let path = members[*at].0.display();
             tracing::info!(%path, "this drive is out of the view of its set; it is brought up to date and comes back");
         }
+        for at in &chosen.joining {
+            let path = members[*at].0.display();
+            tracing::info!(%path, "this drive is new to its set; it is brought up to date and takes its place");
+        }
         for number in &chosen.absent {
             tracing::warn!(drive = number, "a drive of the set is absent; going on without it");
         }
@@ -157,6 +161,8 @@ pub(crate) struct Chosen {
     /// Those that are out of the view, and come back once they are brought up to date: what they hold is
     /// old.
     pub returning: Vec<usize>,
+    /// Those that no view knows yet, and that take the place of others.
+    pub joining: Vec<usize>,
     /// Those that are out of the view for good.
     pub stale: Vec<usize>,
     /// The numbers of the drives of the view that are absent.
@@ -166,7 +172,7 @@ pub(crate) struct Chosen {
 impl Chosen {
     /// Returns the places of the drives that the node opens, in the order of their numbers.
     pub fn opened(&self, drives: &[(&Path, &SuperblockOnDisk)]) -> Vec<usize> {
-        let mut opened = [self.kept.as_slice(), &self.returning].concat();
+        let mut opened = [self.kept.as_slice(), &self.returning, &self.joining].concat();
         opened.sort_by_key(|at| drives[*at].1.drive_number.get());
         opened
     }
@@ -179,7 +185,8 @@ impl Chosen {
 /// # Errors
 /// Returns [`OpenError::NoDrives`], [`OpenError::OtherSet`], [`OpenError::Twice`],
 /// [`OpenError::TwoViews`], [`OpenError::Dropped`], [`OpenError::GivenAndGone`],
-/// [`OpenError::Unknown`] or [`OpenError::Missing`] otherwise.
+/// [`OpenError::GivenAndReplaced`], [`OpenError::Outdated`], [`OpenError::Unknown`], [`OpenError::Missing`] or
+/// [`OpenError::TooFew`] otherwise.
 pub(crate) fn choose_drives(
     drives: &[(&Path, &SuperblockOnDisk)],
     gone: &[[u8; 16]],
@@ -196,7 +203,7 @@ pub(crate) fn choose_drives(
         if unlike {
             return Err(OpenError::Unlike { path: path.to_path_buf(), first: first.to_path_buf() });
         }
-        if !seen.insert(other.drive_number.get()) {
+        if !seen.insert(other.drive_uuid) {
             return Err(OpenError::Twice { path: path.to_path_buf() });
         }
         if gone.contains(&other.drive_uuid) {
@@ -204,6 +211,12 @@ pub(crate) fn choose_drives(
         }
     }
     let (view, bases) = newest_view(drives.iter().map(|(_, block)| *block));
+    for (path, other) in drives {
+        let named = view.drives_known().find(|drive| drive.uuid == other.drive_uuid);
+        if named.is_some_and(|named| named.number != other.drive_number) {
+            return Err(OpenError::Unlike { path: path.to_path_buf(), first: first.to_path_buf() });
+        }
+    }
     let rules = Rules { failures_max: u32::from(block.parity_members) };
     let (mut kept, mut stale) = (Vec::new(), Vec::new());
     for (at, (path, other)) in drives.iter().enumerate() {
@@ -218,8 +231,9 @@ pub(crate) fn choose_drives(
     }
     let knows = |other: &SuperblockOnDisk, uuid| other.view.drives_in().any(|drive| drive.uuid == uuid);
     // Its lives were also those of a drive that goes on now.
-    let is_of_this_history =
-        |other: &SuperblockOnDisk| kept.iter().any(|at| knows(other, drives[*at].1.drive_uuid));
+    let is_of_this_history = |other: &SuperblockOnDisk| {
+        holds_nothing(other) || kept.iter().any(|at| knows(other, drives[*at].1.drive_uuid))
+    };
     let may_return = |at: &usize| {
         let (_, other) = drives[*at];
         let is_out = |drive: &ViewDriveOnDisk| {
@@ -234,6 +248,7 @@ pub(crate) fn choose_drives(
             return Err(OpenError::TwoHistories { path: path.to_path_buf() });
         }
     }
+    let joining = joining_drives(view, drives, &seen)?;
     let slots = |is_meant: &dyn Fn(&ViewDriveOnDisk) -> bool| -> DriveSet {
         let known = view.known().iter().filter(|slot| is_meant(&view.drives[usize::from(*slot)]));
         known.collect()
@@ -241,7 +256,8 @@ pub(crate) fn choose_drives(
     if let Some(uuid) = gone.iter().find(|uuid| slots(&|drive| drive.uuid == **uuid).is_empty()) {
         return Err(OpenError::Unknown { uuid: uuid_text(uuid) });
     }
-    let present = slots(&|drive| seen.contains(&drive.number.get()));
+    let present = slots(&|drive| seen.contains(&drive.uuid));
+    // That a drive was made to take the place of another one is no word: that one may have gone on since.
     let gone = view.gone() | slots(&|drive| gone.contains(&drive.uuid));
     let members = view.members();
     let mut homes = (0..block.shards.get()).map(|shard| view.homes(shard));
@@ -250,8 +266,10 @@ pub(crate) fn choose_drives(
     let drive_at = |slot: u16| &view.drives[usize::from(slot)];
     let missing = (members - present).iter().map(|slot| drive_at(slot).number.get()).collect();
     if have_homes && (is_enough || Rules::is_nothing_missing(view.known(), present, gone)) {
+        stale.retain(|at| !joining.contains_key(at));
         let (returning, stale) = stale.into_iter().partition(may_return);
-        return Ok(Chosen { kept, returning, stale, absent: missing });
+        let joining = joining.into_keys().collect();
+        return Ok(Chosen { kept, returning, joining, stale, absent: missing });
     }
     let (expected, given) = (members.len() as u16, kept.len());
     if !have_homes || rules.failures_max == 0 {
@@ -261,6 +279,39 @@ pub(crate) fn choose_drives(
     let word = |slot| format!("--without-drive {}", uuid_text(&drive_at(slot).uuid));
     let words = unnamed.map(word).collect::<Vec<_>>();
     Err(OpenError::TooFew { expected, given, missing, words: words.join(" ") })
+}
+
+/// Returns the drives that the newest view does not know and that are to take the place of others: their places
+/// in the list, with the number of the drive that is gone.
+fn joining_drives(
+    view: &ViewOnDisk,
+    drives: &[(&Path, &SuperblockOnDisk)],
+    given: &BTreeSet<[u8; 16]>,
+) -> Result<BTreeMap<usize, u16>, OpenError> {
+    let mut joining_drives = BTreeMap::new();
+    let mut numbers: BTreeSet<u16> = view.drives_known().map(|drive| drive.number.get()).collect();
+    for (at, (path, block)) in drives.iter().enumerate() {
+        if view.drives_known().any(|drive| drive.uuid == block.drive_uuid) {
+            continue;
+        }
+        let path = || path.to_path_buf();
+        let is_free = numbers.insert(block.drive_number.get()) && numbers.len() <= VIEW_DRIVES;
+        let own = joining(view, block).filter(|_| is_free).and_then(|own| own.replaced());
+        let Some(replaced) = own else { return Err(OpenError::Outdated { path: path() }) };
+        // The number may be that of another drive, if the one that this was made with was cut off.
+        let meant = block.view.drives_known().find(|drive| drive.number.get() == replaced);
+        let named = view.drives_known().find(|drive| meant.is_some_and(|meant| meant.uuid == drive.uuid));
+        let is_taken =
+            view.successor_of(replaced).is_some() || joining_drives.values().any(|it| *it == replaced);
+        match named {
+            Some(named) if given.contains(&named.uuid) => {
+                return Err(OpenError::GivenAndReplaced { path: path(), number: replaced });
+            }
+            Some(_) if !is_taken => drop(joining_drives.insert(at, replaced)),
+            _ => return Err(OpenError::Outdated { path: path() }),
+        }
+    }
+    Ok(joining_drives)
 }
 
 /// Returns the UUIDs of the drives that were ever in the set and are not among these.

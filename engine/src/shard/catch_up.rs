@@ -38,12 +38,18 @@ impl Shard {
         state.space.sets.all().filter(lacking).map(|(place, _)| place).collect()
     }
 
-    /// Adds a member to a set, and queues the record of it. Returns false when the set is not there any more.
+    /// Adds a member to a set, in place of those on drives that `give_way`, and queues the record of it. Returns
+    /// false when the set is not there any more.
     ///
     /// # Errors
     /// Returns an error when the shard writes no more.
-    pub(crate) fn add_member(&self, old: SetPlace, member: Member) -> Result<bool> {
-        let added = self.state.borrow_mut().space.sets.add_member(old, member);
+    pub(crate) fn add_member(
+        &self,
+        old: SetPlace,
+        member: Member,
+        give_way: impl Fn(u16) -> bool,
+    ) -> Result<bool> {
+        let added = self.state.borrow_mut().space.sets.add_member(old, member, give_way);
         let Some((place, kind, is_named)) = added else { return Ok(false) };
         if is_named {
             self.say_set(place, kind)?;

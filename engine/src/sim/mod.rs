@@ -14,7 +14,9 @@
 pub mod device;
 mod node;
 
-pub use self::node::{HeldBuffers, Leftovers, SimNode, SimOptions, format_sim_drives, format_sim_set};
+pub use self::node::{
+    HeldBuffers, Leftovers, SimNode, SimOptions, format_sim_drives, format_sim_set, make_sim_replacement,
+};
 pub use crate::executor::{Odds, Random, Simulator, TraceStep};
 #[cfg(feature = "planted-bugs")]
 pub use crate::hook::take_reached;

@@ -17,8 +17,9 @@ use crate::node::cache::ReadCache;
 use crate::node::format::{FormatError, Place, SLOT_BYTES, choose_superblock, superblock};
 use crate::node::layout::Layout;
 use crate::node::open::{CoreParts, MAILBOX_CAPACITY, choose_drives, missing_uuids, next_epoch, only};
+use crate::node::replace::Replacement;
 use crate::node::state::CoreState;
-use crate::node::{Core, OpenError, SpaceReport};
+use crate::node::{Core, OpenError, ReplaceError, SpaceReport};
 use crate::ring::arena::CHUNK_BYTES;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, RingError};
@@ -110,13 +111,37 @@ pub fn format_sim_set(
             block.extents.get() > u32::from(shards),
             "{size_bytes} bytes are too few for {shards} shards"
         );
-        let device = SimDevice::new(size_bytes);
-        (0..COPIES as u64).for_each(|copy| device.poke(copy * COPY_STRIDE, block.bytes()));
-        device.live_in(sim);
-        device.seed_faults(sim.random().next_u64());
-        device
+        sim_drive(sim, &block)
     };
     (0..drives).map(format).collect()
+}
+
+/// Makes a drive of a set that is to take the place of the only one that is not among these.
+///
+/// # Errors
+/// Returns the same errors as [`make_replacement`](crate::node::make_replacement).
+pub fn make_sim_replacement(
+    sim: &Simulator,
+    set: &[SimDevice],
+    size_bytes: u64,
+) -> Result<SimDevice, ReplaceError> {
+    let path = Path::new("simulated drive");
+    let mut blocks = Vec::new();
+    for drive in set {
+        blocks.push((path, read_superblock(drive)?));
+    }
+    let seed = [sim.random().next_u64(), sim.random().next_u64()];
+    let block = Replacement::of(&blocks, None, seed)?.superblock(size_bytes, 0);
+    Ok(sim_drive(sim, &block))
+}
+
+/// Makes a drive that has nothing but its superblock.
+fn sim_drive(sim: &Simulator, block: &SuperblockOnDisk) -> SimDevice {
+    let device = SimDevice::new(block.size_bytes.get());
+    (0..COPIES as u64).for_each(|copy| device.poke(copy * COPY_STRIDE, block.bytes()));
+    device.live_in(sim);
+    device.seed_faults(sim.random().next_u64());
+    device
 }
 
 /// A node that is open. Dropping it ends nothing; [`Simulator::kill`] does.

@@ -14,8 +14,13 @@ use crate::world::{body, bucket, delete, etag, put};
 
 /// Waits until every drive is whole.
 fn until_whole(world: &Mirror, node: &Rc<SimNode>) {
+    until_are_whole(world, node, world.drives.len());
+}
+
+/// Waits until so many drives are whole.
+pub fn until_are_whole(world: &Mirror, node: &Rc<SimNode>, count: usize) {
     let until_us = world.sim.now_us() + 600_000_000;
-    while node.whole_drives().len() < world.drives.len() {
+    while node.whole_drives().len() < count {
         assert!(world.sim.now_us() < until_us && world.sim.step(), "{:?} are whole", node.whole_drives());
     }
 }

@@ -28,6 +28,7 @@ mod node_records;
 mod object_lock;
 mod persistence;
 mod quota;
+mod replace;
 mod request;
 mod scrub;
 mod sets;

@@ -641,3 +641,15 @@ fn a_put_waits_for_the_slower_drive_and_for_nothing_else() {
         }
     }
 }
+
+/// An update that nobody waits for may be under way when the node closes.
+#[test]
+fn a_node_that_closes_at_once_leaves_no_update_half_done() {
+    for seed in 600..620 {
+        let world = mirror(seed, 3, 4, 2);
+        let node = must_open(&world, &[0, 1, 2], false);
+        close(&world, node);
+        let (_, findings) = checked(&world, &[0, 1, 2]);
+        assert!(findings.is_empty(), "{seed}: {findings:?}");
+    }
+}

@@ -1,7 +1,9 @@
 //! The drives that a server opens, and the drive file that it makes on its first start.
 
 use super::{ServeError, ServeOptions};
-use ringbolt_engine::node::{FormatOptions, FormatReport, format_drive, is_drive};
+use ringbolt_engine::node::{
+    FormatOptions, FormatReport, ReplaceOptions, ReplaceReport, format_drive, is_drive, make_replacement,
+};
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
@@ -101,13 +103,32 @@ pub fn format_with_progress(
     paths: &[&Path],
     mut options: FormatOptions,
 ) -> Result<Vec<FormatReport>, ServeError> {
-    for word in &mut options.seed {
-        *word = getrandom::u64().map_err(|error| ServeError::Random(error.to_string()))?;
-    }
+    seed(&mut options.seed)?;
     let mut progress = Progress::new(std::io::stderr().is_terminal());
     let result = format_drive(paths, &options, &mut |done, total| progress.show(done, total));
     progress.end();
     Ok(result?)
+}
+
+/// Makes a drive that takes the place of one that is lost, with random numbers, and shows the progress on stderr.
+/// Fails if there is no such place, or if the system gives no random numbers.
+pub fn replace_with_progress(
+    set: &[&Path],
+    new: &Path,
+    mut options: ReplaceOptions,
+) -> Result<ReplaceReport, ServeError> {
+    seed(&mut options.seed)?;
+    let mut progress = Progress::new(std::io::stderr().is_terminal());
+    let result = make_replacement(set, new, &options, &mut |done, total| progress.show(done, total));
+    progress.end();
+    Ok(result?)
+}
+
+fn seed(words: &mut [u64]) -> Result<(), ServeError> {
+    for word in words {
+        *word = getrandom::u64().map_err(|error| ServeError::Random(error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Shows progress: a line that is rewritten on a terminal, and a line for each quarter elsewhere.

@@ -14,7 +14,7 @@ mod shutdown;
 mod signals;
 mod tls;
 
-pub use self::drives::{format_with_progress, human_size};
+pub use self::drives::{format_with_progress, human_size, replace_with_progress};
 pub use self::options::{
     LiveOptions, MemoryPlan, ReadAgain, Reader, ServeOptions, TlsCertificates, TlsSource,
 };
@@ -45,7 +45,7 @@ use crate::s3::Requests;
 use crate::throttle::Throttle;
 use crate::tls::TlsSetupError;
 use ringbolt_engine::EngineError;
-use ringbolt_engine::node::{CoreSeed, FormatError, NodeOptions, NodePlan, OpenError};
+use ringbolt_engine::node::{CoreSeed, FormatError, NodeOptions, NodePlan, OpenError, ReplaceError};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -65,6 +65,8 @@ pub enum ServeError {
     Identity(#[from] TakeOverError),
     #[error(transparent)]
     Format(#[from] FormatError),
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]

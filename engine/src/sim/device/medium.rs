@@ -49,7 +49,7 @@ pub(super) struct Medium {
     takes_us: Option<u64>,
     /// How many times as long as that it takes.
     slowness: u64,
-    /// Whether the operations of a process that is dead run until their time is over.
+    /// The operations of a process that is dead run until their time is over.
     pub dead_go_on: bool,
     pub writes: u64,
     pub flushes: u64,

@@ -36,6 +36,7 @@ fn shown(drive: &DriveReport) -> Value {
         "number": drive.number,
         "uuid": uuid_text(&drive.uuid),
         "state": state_word(drive.state),
+        "replaces": drive.replaces,
         "reason": drive.reason,
         "path": drive.path.as_ref().map(|path| path.display().to_string()),
         "size_bytes": drive.size_bytes,

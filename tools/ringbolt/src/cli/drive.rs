@@ -1,15 +1,17 @@
-//! `ringbolt drive`: the drives of a server that runs.
+//! `ringbolt drive`: the drives of a server that runs, and new ones that take the place of those that are lost.
 
+use super::CliError;
+use super::redundancy::parse_drive_uuid;
 use super::server::{ServerArgs, table};
-use crate::admin::AdminError;
+use super::size::parse_size;
 use clap::{Args, Subcommand};
-use ringbolt_server::run::human_size;
+use ringbolt_engine::node::ReplaceOptions;
+use ringbolt_server::run::{human_size, replace_with_progress};
 use ringbolt_tool_common::units::human_time;
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 
-/// Show the drives of a server
-///
-/// A running server is asked: through the socket in its data directory, or at its admin address.
+/// Show the drives of a server, and make a new one in place of one that is lost
 #[derive(Args)]
 #[command(arg_required_else_help = true)]
 pub struct DriveArgs {
@@ -20,12 +22,16 @@ pub struct DriveArgs {
 #[derive(Subcommand)]
 enum DriveCommand {
     List(ListArgs),
+    Replace(ReplaceArgs),
 }
 
 /// List the drives, how far those are that are brought up to date, and how many may be lost before data are
 ///
-/// States: `in` holds what it was given; `catching-up` was away, and gets what it lacks; `left` failed, or could not
-/// come back; `absent` was not given to this start; `gone` was named with --without-drive, and never comes back.
+/// A running server is asked: through the socket in its data directory, or at its admin address.
+///
+/// States: `in` holds what it was given; `catching-up` was away or is new, and gets what it lacks; `left` failed, or
+/// could not come back; `absent` was not given to this start; `gone` was named with --without-drive, or replaced, and
+/// never comes back.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ringbolt drive list
@@ -35,14 +41,77 @@ struct ListArgs {
     server: ServerArgs,
 }
 
+/// Make a new drive that takes the place of one that is lost for good
+///
+/// Give it the drives that are left, while the server goes on with them: it only reads them. Then start the server
+/// again with the new drive in the list. It serves at once, and copies meanwhile what the lost drive held; `ringbolt
+/// drive list` says how far that is. The lost drive never comes back, and has to stay away. A block device is cleared
+/// as a whole, which takes its time.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt drive replace --drive /dev/sdb --new /dev/sdd
+                                                     of a mirror of two, the other one is lost
+  ringbolt drive replace --drive /dev/sdb --new /dev/sdd --lost 0b1d5a52-8f0c-4a58-9c63-0f6c2a9f3f10
+                                                     several are not given, and this one is lost
+
+A device that is mounted, or has a file system or a Ringbolt drive on it, is refused without --force.")]
+struct ReplaceArgs {
+    /// Drive of the set that is left; repeat for each
+    #[arg(long, env = "RINGBOLT_DRIVE", required = true, value_name = "PATH", value_delimiter = ',')]
+    drive: Vec<PathBuf>,
+    /// Block device or file that takes the place
+    #[arg(long, value_name = "PATH")]
+    new: PathBuf,
+    /// The drive that is lost, as `ringbolt drive list` names it [default: the only one that is not given]
+    #[arg(long, value_parser = parse_drive_uuid, value_name = "UUID")]
+    lost: Option<[u8; 16]>,
+    /// Size of a file to make; a block device is used whole [default: that of the largest drive given]
+    #[arg(long, value_parser = parse_size, value_name = "SIZE")]
+    size: Option<u64>,
+    /// Overwrite what is there
+    #[arg(long)]
+    force: bool,
+}
+
 /// Does what the command line says.
 ///
 /// # Errors
-/// Fails with what the server says is wrong, or when none answers.
-pub fn run(args: &DriveArgs) -> Result<(), AdminError> {
-    let DriveCommand::List(args) = &args.command;
-    let value = args.server.client()?.ask("GET", "drives", None)?;
-    args.server.show(&value, text);
+/// Fails with what the server says is wrong, or when none answers; or when no drive can take a place.
+pub fn run(args: &DriveArgs) -> Result<(), CliError> {
+    match &args.command {
+        DriveCommand::List(args) => {
+            let value = args.server.client()?.ask("GET", "drives", None)?;
+            args.server.show(&value, text);
+            Ok(())
+        }
+        DriveCommand::Replace(args) => replace(args),
+    }
+}
+
+fn replace(args: &ReplaceArgs) -> Result<(), CliError> {
+    let set: Vec<&Path> = args.drive.iter().map(PathBuf::as_path).collect();
+    let options = ReplaceOptions {
+        lost: args.lost,
+        size_bytes: args.size,
+        force: args.force,
+        ..ReplaceOptions::default()
+    };
+    let made = replace_with_progress(&set, &args.new, options)?;
+    println!(
+        "{}: {}, drive {} of the set, {}",
+        args.new.display(),
+        human_size(made.drive.size_bytes),
+        made.number,
+        made.drive.drive_uuid
+    );
+    println!(
+        "it takes the place of drive {}, {}, which has to stay away from now on: what it may hold beside the others is \
+         lost",
+        made.replaced, made.replaced_uuid
+    );
+    let drives = args.drive.iter().chain([&args.new]).map(|path| format!(" --drive {}", path.display()));
+    let drives: String = drives.collect();
+    println!("start the server again with it: ringbolt serve{drives} --without-drive {}", made.replaced_uuid);
     Ok(())
 }
 
@@ -56,6 +125,9 @@ fn text(value: &Value) -> String {
     rows.extend(drives.iter().map(row));
     text.push_str(&table(&rows, &[0, 2, 3, 4]));
     for drive in drives {
+        if let Some(replaced) = drive["replaces"].as_u64() {
+            text.push_str(&format!("drive {} has taken the place of drive {replaced}\n", drive["number"]));
+        }
         if let Some(reason) = drive["reason"].as_str() {
             text.push_str(&format!("drive {}: {reason}\n", drive["number"]));
         }
@@ -127,6 +199,7 @@ mod tests {
             drive(1, "catching-up", Some("/dev/b")),
             drive(2, "absent", None),
         ];
+        drives[1]["replaces"] = json!(3);
         drives[1]["catch_up"] = json!({ "bytes": 4 << 20, "done_bytes": 1 << 20, "copied_bytes": 4096,
             "elapsed_s": 2.0, "bytes_per_second": 512 << 10, "left_s": 6 });
         let value = json!({ "view": { "epoch": 7, "counter": 2 }, "copies": 2, "drives": drives,
@@ -136,6 +209,7 @@ mod tests {
             0  in           1.0 GiB  512.0 MiB       8  /dev/a  7d444840\n    \
             1  catching-up  1.0 GiB  512.0 MiB       8  /dev/b  7d444840\n    \
             2  absent                                           7d444840\n\
+            drive 1 has taken the place of drive 3\n\
             drive 1: 25% of 4.0 MiB gone through, 4.0 KiB copied, 512.0 KiB/s, about 6 s left\n\
             2.0 MiB are lost with the next drive that fails\n";
         assert_eq!(text(&value), expected);

@@ -1,0 +1,307 @@
+//! Making a drive that is to take the place of one that is gone for good.
+//!
+//! The drive gets a superblock of the set, in which a view of the lowest number says whose place it takes. A
+//! start with it adds it to the newest view, out of which it is until it is written to; then it is brought up to
+//! date as a drive that was away (decision 0017). Until such a start nothing else of the set has changed, and the
+//! drive may be made again.
+//!
+//! Invariant: the drives of the set are only read, and may be in use.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use zerocopy::FromZeros;
+
+use super::format::{
+    EXTENTS_PER_SHARD, EXTENTS_START, FormatError, FormatOptions, FormatReport, choose_superblock,
+    extents_of, homes_max, now_ms, prepare, random_uuid, report, uuid_text, write_format,
+};
+use super::layout::{join, joining, keep_only, newest_view};
+use crate::device::file::DriveError;
+use crate::format::superblock::{
+    COPIES, COPY_STRIDE, DRIVE_GONE, DRIVE_IN, DRIVE_NONE, SUPERBLOCK_BYTES, ShardRootOnDisk,
+    SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk, ViewOnDisk,
+};
+use crate::format::{Le16, Le32, Le64};
+
+/// How often a superblock is read that the server writes meanwhile.
+const READS_MAX: usize = 100;
+
+/// The options of making a drive that takes the place of another one.
+#[derive(Clone, Debug, Default)]
+pub struct ReplaceOptions {
+    /// UUID of the drive that is gone. With `None` it is the only one that is not given.
+    pub lost: Option<[u8; 16]>,
+    /// Size of the file to make. A block device has its own size. With `None`, an existing file keeps its
+    /// size, and a new one is as large as the largest drive of the set.
+    pub size_bytes: Option<u64>,
+    /// Set to overwrite what is on the drive.
+    pub force: bool,
+    /// Random numbers, from which the identity of the drive is made.
+    pub seed: [u64; 2],
+}
+
+/// A drive that was made to take the place of another one.
+#[derive(Clone, Debug)]
+pub struct ReplaceReport {
+    pub drive: FormatReport,
+    /// Its number in the set, and that of the drive whose place it takes.
+    pub number: u16,
+    pub replaced: u16,
+    pub replaced_uuid: String,
+}
+
+/// The reason why no drive can be made that takes the place of another one. The text of each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplaceError {
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    #[error("{path} belongs to another set of drives than {first}; give the drives that are left of one set")]
+    OtherSet { path: PathBuf, first: PathBuf },
+    #[error(
+        "{path} is a drive of the set that is not lost; give another one to take the place of the one that is lost"
+    )]
+    OwnDrive { path: PathBuf },
+    #[error(
+        "the set has no redundancy: what was on a lost drive is on no other one, and nothing can take its place; \
+         restore what you have a copy of on drives that are formatted anew"
+    )]
+    NoCopies,
+    #[error("the set was never served; format its drives anew")]
+    NeverServed,
+    #[error(
+        "every drive of the set is given; leave the one out that is to be replaced, and name it: --lost {uuids}"
+    )]
+    NothingLost { uuids: String },
+    #[error(
+        "{count} drives of the set are not given: give those that are left, or say which is lost: --lost {uuids}"
+    )]
+    Several { count: usize, uuids: String },
+    #[error("{path} is given, and said to be lost; do one of both")]
+    GivenAndLost { path: PathBuf },
+    #[error("no drive of the set has the UUID {uuid}; the drives are {uuids}")]
+    Unknown { uuid: String, uuids: String },
+    #[error("drive {uuid} has been replaced already, by {by}; name that one if it is lost too")]
+    AlreadyReplaced { uuid: String, by: String },
+    #[error(
+        "shard {shard} has no other home in the set's view: without the drive {uuid} its objects are lost. Give that \
+         drive to the server, if it is still there"
+    )]
+    LastHome { shard: u16, uuid: String },
+    #[error("the set has had {VIEW_DRIVES} drives, which is the most; copy its buckets over S3 to a new set")]
+    Full,
+}
+
+/// Makes a drive of a set, to take the place of one that is gone for good. `set` are the drives that are left, which
+/// a server may have open. `progress` gets the bytes done and the total bytes.
+///
+/// # Errors
+/// Returns a [`ReplaceError`] that says what to do. Nothing of the set has changed then.
+pub fn make_replacement(
+    set: &[&Path],
+    new: &Path,
+    options: &ReplaceOptions,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<ReplaceReport, ReplaceError> {
+    let mut blocks = Vec::new();
+    for path in set {
+        blocks.push((*path, read_while_used(path)?));
+    }
+    let replacement = Replacement::of(&blocks, options.lost, options.seed)?;
+    let is_there = std::fs::metadata(new).is_ok_and(|found| !found.is_file() || found.len() > 0);
+    if is_there && (is_given(new, &blocks) || replacement.is_in_use(new)) {
+        return Err(ReplaceError::OwnDrive { path: new.to_owned() });
+    }
+    let largest = blocks.iter().map(|(_, block)| block.size_bytes.get()).max();
+    let size_bytes = options.size_bytes.or(largest.filter(|_| !is_there));
+    // What is too small is refused before anything is made of it.
+    size_bytes.map_or(Ok(()), |size_bytes| replacement.fits(new, size_bytes))?;
+    let format = FormatOptions { size_bytes, force: options.force, ..FormatOptions::default() };
+    let drive = prepare(new, &format)?;
+    replacement.fits(new, drive.size_bytes)?;
+    let made = replacement.superblock(drive.size_bytes, now_ms());
+    // What an earlier life of the set has left there could be taken for what belongs there now.
+    write_format(&drive, &made, (drive.size_bytes, progress))?;
+    Ok(ReplaceReport {
+        drive: report(new, &made),
+        number: made.drive_number.get(),
+        replaced: replacement.lost.number.get(),
+        replaced_uuid: uuid_text(&replacement.lost.uuid),
+    })
+}
+
+/// A drive that is to take the place of one that is lost.
+pub(crate) struct Replacement {
+    /// Its superblock, as if the drive had no extents.
+    block: SuperblockOnDisk,
+    lost: ViewDriveOnDisk,
+    extents_min: u64,
+}
+
+impl Replacement {
+    /// # Errors
+    /// Returns a [`ReplaceError`] when these drives of a set have no such place.
+    pub fn of(
+        blocks: &[(&Path, SuperblockOnDisk)],
+        lost: Option<[u8; 16]>,
+        seed: [u64; 2],
+    ) -> Result<Self, ReplaceError> {
+        let Some((first, any)) = blocks.first() else { return Err(ReplaceError::NeverServed) };
+        if let Some((path, _)) = blocks.iter().find(|(_, other)| other.set_uuid != any.set_uuid) {
+            return Err(ReplaceError::OtherSet { path: path.to_path_buf(), first: first.to_path_buf() });
+        }
+        if any.parity_members == 0 {
+            return Err(ReplaceError::NoCopies);
+        }
+        let (newest, _) = newest_view(blocks.iter().map(|(_, block)| block));
+        if newest.epoch.get() == 0 {
+            return Err(ReplaceError::NeverServed);
+        }
+        // Those that were made before, and that no start has been given yet, have their places too.
+        let mut known = *newest;
+        for joining in blocks.iter().filter_map(|(_, block)| joining(newest, block)) {
+            keep_only(&mut known, |number| joining.replaced() != Some(number.get()));
+            join(&mut known, joining);
+        }
+        let lost = lost_drive(&known, blocks, lost)?;
+        let number = known.drives_known().map(|drive| drive.number.get()).max().unwrap_or(0) + 1;
+        let (mut block, uuid) = (*any, random_uuid(seed));
+        block.view = view_of(&known, (number, uuid), lost, block.shards.get())?;
+        (block.sequence, block.parent_crc, block.promised_epoch) = (Le64::new(1), Le32::new(0), Le32::new(0));
+        (block.drive_uuid, block.drive_number) = (uuid, Le16::new(number));
+        block.bases.fill(Le64::new(0));
+        block.roots.fill(ShardRootOnDisk::new_zeroed());
+        let (shards, copies) = (u64::from(block.shards.get()), u64::from(block.parity_members) + 1);
+        let extents_min = EXTENTS_PER_SHARD * homes_max(shards, u64::from(newest.formatted()), copies);
+        Ok(Self { block, lost, extents_min })
+    }
+
+    /// Returns whether what is at a path is a drive of the set that is neither lost nor gone.
+    fn is_in_use(&self, path: &Path) -> bool {
+        let Ok(found) = read_while_used(path) else { return false };
+        let is_it =
+            |drive: &ViewDriveOnDisk| drive.uuid == found.drive_uuid && drive.state.get() != DRIVE_GONE;
+        found.set_uuid == self.block.set_uuid && self.block.view.drives_known().any(is_it)
+    }
+
+    /// Checks that a drive of `size_bytes` has room for what any drive of the set holds at least.
+    ///
+    /// # Errors
+    /// Returns [`DriveError::TooSmall`] when it has not.
+    pub fn fits(&self, path: &Path, size_bytes: u64) -> Result<(), DriveError> {
+        let extent_bytes = self.block.extent_bytes.get();
+        if u64::from(extents_of(size_bytes, extent_bytes)) >= self.extents_min {
+            return Ok(());
+        }
+        let least_bytes = EXTENTS_START + self.extents_min * extent_bytes;
+        Err(DriveError::TooSmall { path: path.to_owned(), size_bytes, least_bytes })
+    }
+
+    /// Returns the superblock on a drive of `size_bytes`.
+    pub fn superblock(&self, size_bytes: u64, now_ms: u64) -> SuperblockOnDisk {
+        let mut block = self.block;
+        block.size_bytes = Le64::new(size_bytes);
+        block.extents = Le32::new(extents_of(size_bytes, block.extent_bytes.get()));
+        block.created_ms = Le64::new(now_ms);
+        block.seal();
+        block
+    }
+}
+
+/// Returns whether a path leads to one of the drives that are given.
+fn is_given(new: &Path, blocks: &[(&Path, SuperblockOnDisk)]) -> bool {
+    let Ok(real) = std::fs::canonicalize(new) else { return false };
+    let is_same = |path: &Path| std::fs::canonicalize(path).is_ok_and(|other| other == real);
+    blocks.iter().any(|(path, _)| is_same(path))
+}
+
+/// Returns the drive that is lost, as the newest view names it.
+fn lost_drive(
+    view: &ViewOnDisk,
+    blocks: &[(&Path, SuperblockOnDisk)],
+    named: Option<[u8; 16]>,
+) -> Result<ViewDriveOnDisk, ReplaceError> {
+    let given = |uuid: [u8; 16]| blocks.iter().find(|(_, block)| block.drive_uuid == uuid);
+    let successor = |drive: &ViewDriveOnDisk| view.successor_of(drive.number.get());
+    let list = |drives: &[ViewDriveOnDisk]| {
+        drives.iter().map(|drive| uuid_text(&drive.uuid)).collect::<Vec<_>>().join(" or ")
+    };
+    let all: Vec<ViewDriveOnDisk> = view.drives_known().copied().collect();
+    let Some(uuid) = named else {
+        let is_missing = |drive: &ViewDriveOnDisk| given(drive.uuid).is_none() && successor(drive).is_none();
+        let missing: Vec<_> = all.iter().copied().filter(is_missing).collect();
+        return match missing.as_slice() {
+            [lost] => Ok(*lost),
+            [] => Err(ReplaceError::NothingLost { uuids: list(&all) }),
+            _ => Err(ReplaceError::Several { count: missing.len(), uuids: list(&missing) }),
+        };
+    };
+    if let Some((path, _)) = given(uuid) {
+        return Err(ReplaceError::GivenAndLost { path: path.to_path_buf() });
+    }
+    let Some(lost) = all.iter().find(|drive| drive.uuid == uuid) else {
+        return Err(ReplaceError::Unknown { uuid: uuid_text(&uuid), uuids: list(&all) });
+    };
+    match successor(lost).and_then(|number| all.iter().find(|drive| drive.number.get() == number)) {
+        None => Ok(*lost),
+        Some(by) => Err(ReplaceError::AlreadyReplaced { uuid: uuid_text(&uuid), by: uuid_text(&by.uuid) }),
+    }
+}
+
+/// Returns the view that the new drive has: the newest one, without the drive that is lost, and under a number
+/// below those of all starts.
+fn view_of(
+    newest: &ViewOnDisk,
+    (number, uuid): (u16, [u8; 16]),
+    lost: ViewDriveOnDisk,
+    shards: u16,
+) -> Result<ViewOnDisk, ReplaceError> {
+    let mut view = *newest;
+    (view.epoch, view.counter) = (Le32::new(0), Le32::new(1));
+    keep_only(&mut view, |drive| drive != lost.number);
+    if let Some(shard) = (0..shards).find(|shard| view.home_numbers(*shard).next().is_none()) {
+        return Err(ReplaceError::LastHome { shard, uuid: uuid_text(&lost.uuid) });
+    }
+    let gone = view.drives.iter_mut().find(|drive| drive.uuid == lost.uuid);
+    gone.into_iter().for_each(|drive| drive.state = Le16::new(DRIVE_GONE));
+    let free = view.drives.iter_mut().find(|drive| drive.state.get() == DRIVE_NONE);
+    *free.ok_or(ReplaceError::Full)? = ViewDriveOnDisk {
+        number: Le16::new(number),
+        state: Le16::new(DRIVE_IN),
+        replaces: Le16::new(lost.number.get() + 1),
+        uuid,
+        ..ViewDriveOnDisk::default()
+    };
+    Ok(view)
+}
+
+/// Reads the superblock of a drive that a server may have open, and write meanwhile.
+fn read_while_used(path: &Path) -> Result<SuperblockOnDisk, ReplaceError> {
+    let failed = |step: &'static str, error| DriveError::Io { path: path.to_owned(), step, error };
+    let mut file = File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => DriveError::Missing { path: path.to_owned() },
+        std::io::ErrorKind::PermissionDenied => DriveError::Forbidden { path: path.to_owned() },
+        _ => failed("open", error),
+    })?;
+    let size_bytes = file.seek(SeekFrom::End(0)).map_err(|error| failed("measure", error))?;
+    if size_bytes < COPIES as u64 * COPY_STRIDE {
+        return Err(FormatError::NotRingbolt { path: path.to_owned() }.into());
+    }
+    let mut reads = 0;
+    loop {
+        let mut copies = vec![vec![0; SUPERBLOCK_BYTES]; COPIES];
+        for (copy, bytes) in (0..).zip(&mut copies) {
+            file.read_exact_at(bytes, copy * COPY_STRIDE).map_err(|error| failed("read", error))?;
+        }
+        let copies: Vec<&[u8]> = copies.iter().map(Vec::as_slice).collect();
+        reads += 1;
+        match choose_superblock(&copies, path.to_owned(), size_bytes) {
+            Err(FormatError::Damaged { .. }) if reads < READS_MAX => {}
+            other => return Ok(other?),
+        }
+    }
+}
