@@ -89,6 +89,8 @@ pub struct ExtentAllocator {
     claimed: Signal,
     /// The drive's view is on all of its drives, so that what it was counted from can be forgotten.
     view_is_used: Cell<bool>,
+    /// The node closes, and writes down no more that nobody waits for.
+    is_closing: Cell<bool>,
     /// The drive has had its first update in this life, so that the allocator's own claim is made.
     has_begun: Cell<bool>,
     written_bytes: Cell<u64>,
@@ -142,6 +144,7 @@ impl ExtentAllocator {
             failed: RefCell::default(),
             claimed: Signal::default(),
             view_is_used: Cell::new(false),
+            is_closing: Cell::new(false),
             written_bytes: Cell::new(0),
             told_spare: Cell::new(u32::MAX),
             has_begun: Cell::default(),
@@ -413,11 +416,16 @@ impl ExtentAllocator {
     /// # Errors
     /// Returns [`DeviceError`] when the device failed.
     pub async fn note_use(&self) -> Result<(), DeviceError> {
+        if self.is_closing.get() {
+            // Nothing needs it, and nobody would wait for it any more.
+            return Ok(());
+        }
         self.update(|_| ()).await
     }
 
-    /// Waits until the updates of the superblock have ended that have begun.
-    pub async fn updates_ended(&self) {
+    /// Waits until the updates of the superblock have ended that have begun. From now on no note of a view begins.
+    pub async fn end_notes(&self) {
+        self.is_closing.set(true);
         drop(self.updating.lock(0).await);
     }
 

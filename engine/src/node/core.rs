@@ -232,7 +232,7 @@ impl Core {
         // Nobody waits for the note that a view is in use, and an orderly end leaves no update half done.
         let allocators: Vec<_> = self.state.allocators.borrow().values().cloned().collect();
         for allocator in allocators {
-            allocator.updates_ended().await;
+            allocator.end_notes().await;
         }
         self.pass(Phase::Closed, outcome.is_ok()).await;
         outcome

@@ -153,7 +153,7 @@ fn what_mirrors_are_and_are_not_is_noted() {
     let notes = |hardware: &Hardware| planned(&modest(), hardware).notes.join("\n");
     let mirrored = notes(&one_node(8, Redundancy::mirror(3)));
     assert!(mirrored.contains("on 3 drives of one node") && mirrored.contains("--redundancy mirror-3"));
-    assert!(mirrored.contains("does not fill a new drive yet"), "{mirrored}");
+    assert!(mirrored.contains("`ringbolt drive replace`"), "{mirrored}");
     let several = notes(&one_node(8, Redundancy::SINGLE));
     assert!(several.contains("--set redundancy.format=mirror counts it"), "{several}");
     assert!(notes(&one_node(1, Redundancy::SINGLE)).contains("Keep another copy elsewhere"));

@@ -98,9 +98,8 @@ fn mirror(redundancy: Redundancy) -> String {
     let (name, copies) = (redundancy.name(), redundancy.copies);
     format!(
         "Every byte is on {copies} drives of one node, as `ringbolt format --redundancy {name}` makes them: a node that \
-         is lost takes all copies with it. Ringbolt does not fill a new drive yet; until it does, redundancy comes \
-         back by copying the objects to drives that were formatted anew: give the hours that this takes in \
-         drives.replacement_hours."
+         is lost takes all copies with it. A new drive is filled once the server is started with it (`ringbolt drive \
+         replace`): drives.replacement_hours are those until then."
     )
 }
 
