@@ -7,6 +7,8 @@
 pub mod engine_load;
 pub mod fio;
 pub mod http;
+#[cfg(feature = "isal")]
+pub mod isal;
 pub mod place;
 pub mod stats;
 pub mod steady;

@@ -56,6 +56,10 @@ pub mod shard;
 #[cfg(feature = "internals")]
 pub mod sim;
 #[cfg(not(feature = "internals"))]
+mod stripe;
+#[cfg(feature = "internals")]
+pub mod stripe;
+#[cfg(not(feature = "internals"))]
 mod sync;
 #[cfg(feature = "internals")]
 pub mod sync;

@@ -12,7 +12,7 @@ use crate::tree::{TextFile, assert_none, rust_files};
 
 /// The rooms from the bottom to the top. Those of one line may use each other.
 const LAYERS: [&[&str]; 11] = [
-    &["types", "lifecycle", "error", "env", "sync", "hook", "view"],
+    &["types", "lifecycle", "error", "env", "sync", "hook", "view", "stripe"],
     &["format"],
     &["ring"],
     &["device", "executor"],
