@@ -2,7 +2,7 @@
 
 /// A device refused or failed an operation. For writes and flushes the failure is final (law 3).
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{operation} of {length} bytes at {offset} failed: {reason}")]
+#[error("{operation}{} failed: {reason}", place(*length, *offset))]
 pub struct DeviceError {
     /// Name of the operation: read, write or flush.
     pub operation: &'static str,
@@ -11,6 +11,11 @@ pub struct DeviceError {
     /// Length of the operation in bytes; 0 for a flush.
     pub length: usize,
     pub reason: String,
+}
+
+/// Says where an operation was, if it was one of bytes.
+fn place(length: usize, offset: u64) -> String {
+    if length == 0 { String::new() } else { format!(" of {length} bytes at {offset}") }
 }
 
 /// Error of an operation on a running node.

@@ -127,6 +127,10 @@ async fn both_drives_of_a_mirror_are_replaced_one_after_the_other() {
     assert_eq!(of_each(&listed, "state"), [&json!("in"), &json!("gone"), &json!("in")], "{listed}");
     assert_eq!(of_each(&listed, "replaces"), [&Value::Null, &Value::Null, &json!(1)], "{listed}");
     assert_eq!(listed["bytes_by_losses_survived"][0]["bytes"], 0, "{listed}");
+    let numbers = metrics(&server).await;
+    assert_eq!(numbers["ringbolt_drives{state=\"out\"}"], 0, "what was replaced is not missed");
+    let copies = [numbers["ringbolt_copies_mended_total"], numbers["ringbolt_copies_caught_up_total"]];
+    assert!(copies[0] == 0 && copies[1] > 0, "{copies:?}");
     server.kill();
 
     // What was replaced is no part of the set any more.
@@ -178,6 +182,7 @@ async fn what_can_not_be_replaced_is_refused_and_nothing_has_changed() {
         assert!(!done && said.contains(why), "{why}: {said}");
     };
     refused(&both, &new, &[], "every drive of the set is given");
+    refused(&[&first, &first], &new, &[], "is given twice");
     refused(&[&first], &second, &["--force"], "in use by another Ringbolt process");
     refused(&[&first], &first, &["--force"], "is a drive of the set that is not lost");
     refused(&[&first], &new, &["--size", "16MiB"], "give a larger --size or drive");

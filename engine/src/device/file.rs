@@ -21,7 +21,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 pub enum DriveError {
     #[error(
         "{path}: there is no such file or device; check the path, or make it with \
-         `ringbolt format --drive {path} --size 8GiB`"
+         `ringbolt format --drive {path} --size 8GiB`. A set with copies starts without a drive that is lost: leave it out"
     )]
     Missing { path: PathBuf },
     #[error("{path}: permission denied; run as a user who may read and write it")]
@@ -31,7 +31,8 @@ pub enum DriveError {
     #[error("{path} is mounted or held by another program; unmount it, or choose another drive")]
     Held { path: PathBuf },
     #[error(
-        "{path} is in use by another Ringbolt process; stop that one first (only one server may open a drive)"
+        "{path} is in use by another Ringbolt process; stop that one first (only one server may open a drive). One that \
+         was ended holds its drives for as long as any of them has not answered"
     )]
     Locked { path: PathBuf },
     #[error(

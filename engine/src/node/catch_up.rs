@@ -101,7 +101,7 @@ async fn bring_back(core: &Rc<CoreState>, drive: u16) {
             Ok(()) => break,
             Err(Halt::Later(reason)) => {
                 tracing::warn!(drive = number, reason, "a drive is not up to date yet; trying again");
-                core.views.reasons.borrow_mut().insert(drive, reason);
+                core.views.reasons.borrow_mut().insert(drive, format!("not up to date yet: {reason}"));
                 core.environment.sleep(AGAIN_MS).await;
                 if core.closing.get() || core.has_left(drive) {
                     return;

@@ -227,6 +227,8 @@ impl Core {
                 );
                 outcome = Err(EngineError::WritesStopped { shard: shard.id });
             }
+            // One that was wanted meanwhile would still run when the node is gone.
+            shard.end_checkpoints().await;
             shard.log.stop();
         }
         // Nobody waits for the note that a view is in use, and an orderly end leaves no update half done.

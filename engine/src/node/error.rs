@@ -35,6 +35,12 @@ pub enum OpenError {
          them: give them, too"
     )]
     TooFew { expected: u16, given: usize, missing: Vec<u16>, words: String },
+    #[error(
+        "more drives are missing than may be lost: {shards} shards have no drive among those given that holds what they \
+         hold. Shard {shard} needs the drive {homes}: give it. If there is none any more, those objects are lost; \
+         restore them from a copy onto drives that are formatted anew"
+    )]
+    NoHome { shards: usize, shard: u16, homes: String },
     #[error("{path} is given, and said to be gone by --without-drive; do one of both")]
     GivenAndGone { path: PathBuf },
     #[error(
@@ -48,8 +54,9 @@ pub enum OpenError {
     )]
     Unlike { path: PathBuf, first: PathBuf },
     #[error(
-        "{path} and the other drives have each gone on without the other: both have what the other has not. Start \
-         with one side alone, copy what you need over S3, and format the drives of the other side anew"
+        "{path} and the other drives have each gone on without the other: both may have what the other has not. If a \
+         drive is missing, give it first, and leave this one out. Else start with one side alone, copy what you need \
+         over S3, and format the drives of the other side anew"
     )]
     TwoHistories { path: PathBuf },
     #[error("{path} is given twice")]

@@ -86,8 +86,8 @@ pub enum FormatError {
     )]
     OtherVersion { path: PathBuf, version: u32 },
     #[error(
-        "{path}: no two copies of the superblock agree ({damage}): the drive is damaged; \
-         run `ringbolt check --drive {path}`: it says what can be saved"
+        "{path}: no two copies of the superblock agree ({damage}): the drive is damaged. Leave it out if its set has \
+         copies; else run `ringbolt check --drive {path}`: it says what can be saved"
     )]
     Damaged { path: PathBuf, damage: FormatDamage },
     #[error("{path} is given twice")]

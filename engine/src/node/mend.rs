@@ -111,14 +111,13 @@ impl Mend {
                 if let Some(place) = core.layout.place_of(drive) {
                     core.layout.catch_up_of(place).copied(length as u64);
                 }
-                tracing::warn!(
-                    shard,
-                    drive,
-                    extent,
-                    offset,
-                    length,
-                    "a damaged copy was written anew from another one"
-                );
+                if copy.drive.is_whole() {
+                    let what = "a damaged copy was written anew from another one";
+                    tracing::warn!(shard, drive, extent, offset, length, "{what}");
+                } else {
+                    core.caught_up.set(core.caught_up.get() + 1);
+                    tracing::debug!(shard, drive, extent, offset, length, "a copy was brought up to date");
+                }
             }
             Err(error) => {
                 tracing::error!(shard, drive, extent, offset, %error, "a damaged copy could not be written anew");

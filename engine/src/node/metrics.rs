@@ -10,6 +10,7 @@ use super::progress::CatchUpProgress;
 use super::report::{Counters, SpaceReport};
 use super::state::CoreState;
 use crate::error::Result;
+use crate::format::superblock::ViewDriveOnDisk;
 use crate::lifecycle::LifecycleCounters;
 
 /// The figures of one shard.
@@ -57,10 +58,12 @@ pub struct NodeMetrics {
     pub refused_reads: u64,
     /// Copies that were found damaged and written anew from another one.
     pub mended_copies: u64,
+    /// Copies that were written anew on drives that are brought up to date.
+    pub caught_up_copies: u64,
     /// Number of copies that the set was formatted for.
     pub copies: u8,
     /// Drives of the view that hold all that they were given, those of the view that are brought up to date,
-    /// and drives that were ever in the set and are out of the view.
+    /// and drives that were ever in the set, are out of the view, and were not replaced.
     pub drives_in: u64,
     pub drives_catching_up: u64,
     pub drives_out: u64,
@@ -92,6 +95,7 @@ impl Core {
             sum.shards.extend(part.shards);
             sum.refused_reads += part.refused_reads;
             sum.mended_copies += part.mended_copies;
+            sum.caught_up_copies += part.caught_up_copies;
             sum.buffer_chunks += part.buffer_chunks;
             sum.buffer_chunks_free += part.buffer_chunks_free;
         }
@@ -101,7 +105,9 @@ impl Core {
         sum.drives_in = (0..layout.drives()).filter(|drive| state.is_whole(*drive)).count() as u64;
         sum.copies = layout.superblocks[0].parity_members + 1;
         sum.drives_catching_up = in_view - sum.drives_in;
-        sum.drives_out = u64::from(layout.start.view.known().len()) - in_view;
+        let view = &layout.start.view;
+        let has_its_place = |drive: &&ViewDriveOnDisk| view.successor_of(drive.number.get()).is_none();
+        sum.drives_out = view.drives_known().filter(has_its_place).count() as u64 - in_view;
         let is_behind = |drive: &u16| !state.is_whole(*drive) && !state.is_out(*drive);
         let behind = (0..layout.drives()).filter(is_behind);
         sum.catch_ups =
@@ -138,7 +144,8 @@ fn of_core(core: &Rc<CoreState>) -> NodeMetrics {
         counters: Counters::of(core),
         shards: core.own_shards().into_iter().map(shard).collect(),
         refused_reads: core.refusals.get(),
-        mended_copies: core.repairs.get(),
+        mended_copies: core.repairs.get() - core.caught_up.get(),
+        caught_up_copies: core.caught_up.get(),
         buffer_chunks: chunks as u64,
         buffer_chunks_free: free as u64,
         ..NodeMetrics::default()

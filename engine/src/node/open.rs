@@ -30,7 +30,9 @@ use crate::device::watch::Part;
 use crate::env::Environment;
 use crate::extent::allocator::ExtentAllocator;
 use crate::extent::{Drives, Reached, SetWriter};
-use crate::format::superblock::{DRIVE_OUT, SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk, ViewOnDisk};
+use crate::format::superblock::{
+    DRIVE_IN, DRIVE_OUT, SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk, ViewOnDisk,
+};
 use crate::ring::driver::Driver;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Pool, Ring, RingError};
@@ -94,6 +96,9 @@ impl NodePlan {
     }
 
     fn open_with(options: NodeOptions, adjust: impl FnOnce(&mut Layout)) -> Result<Vec<CoreSeed>, OpenError> {
+        if let Some(path) = given_twice(&options.drives) {
+            return Err(OpenError::Twice { path: path.to_owned() });
+        }
         let drives = options
             .drives
             .iter()
@@ -120,6 +125,12 @@ impl NodePlan {
         }
         for number in &chosen.absent {
             tracing::warn!(drive = number, "a drive of the set is absent; going on without it");
+        }
+        for number in &chosen.away {
+            tracing::warn!(
+                drive = number,
+                "a drive of the set has left its view before, and is absent; it is lacked"
+            );
         }
         let epoch = next_epoch(drives.iter().map(|(_, superblock)| superblock));
         let opened = chosen.opened(&members);
@@ -148,6 +159,13 @@ impl NodePlan {
     }
 }
 
+/// Returns a path that leads to the same place as one before it. Opened twice, a drive would seem to be in use.
+pub(super) fn given_twice<T: AsRef<Path>>(paths: &[T]) -> Option<&Path> {
+    let real = |path: &T| std::fs::canonicalize(path).unwrap_or_else(|_| path.as_ref().to_owned());
+    let mut seen = BTreeSet::new();
+    paths.iter().find(|path| !seen.insert(real(path))).map(AsRef::as_ref)
+}
+
 /// Returns the epoch of the next life: one more than any of these drives has promised.
 pub(crate) fn next_epoch<'a>(drives: impl Iterator<Item = &'a SuperblockOnDisk>) -> u32 {
     drives.map(|superblock| superblock.promised_epoch.get()).max().unwrap_or(0) + 1
@@ -167,6 +185,8 @@ pub(crate) struct Chosen {
     pub stale: Vec<usize>,
     /// The numbers of the drives of the view that are absent.
     pub absent: Vec<u16>,
+    /// The numbers of those that had left the view before, are absent, and were not replaced.
+    pub away: Vec<u16>,
 }
 
 impl Chosen {
@@ -268,12 +288,25 @@ pub(crate) fn choose_drives(
     if have_homes && (is_enough || Rules::is_nothing_missing(view.known(), present, gone)) {
         stale.retain(|at| !joining.contains_key(at));
         let (returning, stale) = stale.into_iter().partition(may_return);
+        let has_left = |drive: &&ViewDriveOnDisk| {
+            let number = drive.number.get();
+            let is_replaced = view.successor_of(number).is_some() || joining.values().any(|it| *it == number);
+            drive.state.get() != DRIVE_IN && !seen.contains(&drive.uuid) && !is_replaced
+        };
+        let away = view.drives_known().filter(has_left).map(|drive| drive.number.get()).collect();
         let joining = joining.into_keys().collect();
-        return Ok(Chosen { kept, returning, joining, stale, absent: missing });
+        return Ok(Chosen { kept, returning, joining, stale, absent: missing, away });
     }
     let (expected, given) = (members.len() as u16, kept.len());
-    if !have_homes || rules.failures_max == 0 {
+    if rules.failures_max == 0 {
         return Err(OpenError::Missing { expected, given, missing });
+    }
+    let homeless: Vec<u16> =
+        (0..block.shards.get()).filter(|shard| !Rules::has_home(view.homes(*shard), present)).collect();
+    if let Some(shard) = homeless.first() {
+        let homes = view.homes(*shard).iter().map(|slot| uuid_text(&drive_at(slot).uuid)).collect::<Vec<_>>();
+        let (shards, homes) = (homeless.len(), homes.join(" or "));
+        return Err(OpenError::NoHome { shards, shard: *shard, homes });
     }
     let unnamed = (view.known() - present - gone).iter();
     let word = |slot| format!("--without-drive {}", uuid_text(&drive_at(slot).uuid));
@@ -444,6 +477,7 @@ impl CoreParts {
             bodies: Bodies::default(),
             refusals: Cell::new(0),
             repairs: Cell::new(0),
+            caught_up: Cell::new(0),
             mending: Cell::new(0),
             record_mends: KeyLocks::default(),
             wants_checkpoint: RefCell::default(),

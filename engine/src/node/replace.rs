@@ -19,6 +19,7 @@ use super::format::{
     extents_of, homes_max, now_ms, prepare, random_uuid, report, uuid_text, write_format,
 };
 use super::layout::{join, joining, keep_only, newest_view};
+use super::open::given_twice;
 use crate::device::file::DriveError;
 use crate::format::superblock::{
     COPIES, COPY_STRIDE, DRIVE_GONE, DRIVE_IN, DRIVE_NONE, SUPERBLOCK_BYTES, ShardRootOnDisk,
@@ -107,6 +108,9 @@ pub fn make_replacement(
     options: &ReplaceOptions,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<ReplaceReport, ReplaceError> {
+    if let Some(path) = given_twice(set) {
+        return Err(FormatError::Twice { path: path.to_owned() }.into());
+    }
     let mut blocks = Vec::new();
     for path in set {
         blocks.push((*path, read_while_used(path)?));
@@ -236,7 +240,11 @@ fn lost_drive(
         let missing: Vec<_> = all.iter().copied().filter(is_missing).collect();
         return match missing.as_slice() {
             [lost] => Ok(*lost),
-            [] => Err(ReplaceError::NothingLost { uuids: list(&all) }),
+            [] => {
+                let in_place: Vec<_> =
+                    all.iter().copied().filter(|drive| successor(drive).is_none()).collect();
+                Err(ReplaceError::NothingLost { uuids: list(&in_place) })
+            }
             _ => Err(ReplaceError::Several { count: missing.len(), uuids: list(&missing) }),
         };
     };

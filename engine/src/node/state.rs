@@ -144,6 +144,8 @@ pub struct CoreState {
     pub(crate) refusals: Cell<u64>,
     /// Copies that were found damaged or unreadable and written anew from another one.
     pub(crate) repairs: Cell<u64>,
+    /// How many of them were on drives that are brought up to date.
+    pub(crate) caught_up: Cell<u64>,
     /// Shards of which a copy of the checkpoint was found damaged when they opened.
     pub(crate) wants_checkpoint: RefCell<BTreeSet<u16>>,
     /// Copies that are being written anew.

@@ -99,6 +99,8 @@ impl CoreState {
                 tracing::error!(drive = number, %error, epoch, counter, "a drive failed and left the view");
             }
             None => {
+                let reason = format!("{error}; the node can not go on without it");
+                self.views.reasons.borrow_mut().insert(drive, reason);
                 tracing::error!(drive = number, %error, "a drive failed, and the node can not go on without it");
             }
         }

@@ -164,6 +164,11 @@ impl Shard {
         early.into_iter().map(|set| space.sets.remove(set).members).collect()
     }
 
+    /// Waits until no checkpoint runs, and lets none begin any more, since the shard closes.
+    pub(crate) async fn end_checkpoints(&self) {
+        self.upkeep.end_checkpoints().await;
+    }
+
     /// Returns where the root chunk of the checkpoint in force is, and the chunks that it names.
     /// Returns `None` when there is no checkpoint yet.
     ///

@@ -38,9 +38,17 @@ pub(super) struct Upkeep {
     turns: KeyLocks,
     given_back: Cell<u64>,
     held_back: Cell<HeldBack>,
+    /// The turn of checkpoints, which nobody gets any more when the shard closes.
+    ended: RefCell<Option<KeyGuard>>,
 }
 
 impl Upkeep {
+    /// Waits until no checkpoint runs, and lets none begin any more.
+    pub async fn end_checkpoints(&self) {
+        let turn = self.turn(Task::Checkpoint).await;
+        self.ended.replace(Some(turn));
+    }
+
     /// Waits until no other task of this kind runs, and locks it.
     pub fn turn(&self, task: Task) -> Locking {
         self.turns.lock(task as u64)

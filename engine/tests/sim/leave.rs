@@ -332,7 +332,7 @@ fn a_change_that_is_cut_off_loses_nothing(bug: Option<Bug>) -> Result<usize, Str
             let what = format!("drive {failing} failed, {steps}, {absent} absent, {} puts", stored.len());
             match open(&world, &others(3, absent), false) {
                 Ok(node) => judge(&world, &node, id, &stored, &what)?,
-                Err(OpenError::TooFew { .. } | OpenError::Missing { .. }) => refused += 1,
+                Err(OpenError::TooFew { .. } | OpenError::NoHome { .. }) => refused += 1,
                 Err(error) => return Err(format!("{what}: {error}")),
             }
             world.sim.kill();

@@ -161,7 +161,7 @@ fn either_of_two_drives_is_enough_by_the_operators_word_and_the_other_never_retu
         assert_eq!(node.drive_numbers(), [left as u16], "a stale drive is used");
         compare(&world, &node, id, &stored);
         world.kill(node);
-        let Err(OpenError::NoDrives | OpenError::Missing { .. } | OpenError::TooFew { .. }) =
+        let Err(OpenError::NoDrives | OpenError::NoHome { .. } | OpenError::TooFew { .. }) =
             open(&world, &[lost], false).map(drop)
         else {
             panic!("the stale drive opens alone, although it was not said that the other one is gone")
@@ -182,7 +182,7 @@ fn of_three_drives_each_may_be_absent_without_a_word() {
         close(&world, node);
         // Of a shard that had both homes on the drives that are gone, nothing is left.
         let alone = open(&world, &given[..1], true).map(drop);
-        assert!(matches!(alone, Err(OpenError::Missing { .. })), "{alone:?}");
+        assert!(matches!(alone, Err(OpenError::NoHome { .. })), "{alone:?}");
     }
 }
 
@@ -394,14 +394,14 @@ fn interrupted_starts_do_not_split_the_set(bug: Option<Bug>) -> Judgement {
         let node = match open(&world, &[1, 2], false) {
             Ok(node) => node,
             // The first drive may be the only one that has a view in which it is.
-            Err(OpenError::TooFew { .. } | OpenError::Missing { .. }) => continue,
+            Err(OpenError::TooFew { .. } | OpenError::NoHome { .. }) => continue,
             Err(error) => return Err(format!("{steps} steps: the last two: {error}")),
         };
         stored.extend(fill(&world, &node, 50, 6).1);
         world.kill(node);
         match open(&world, &[0, 1], false) {
             Ok(node) => compare(&world, &node, id, &stored),
-            Err(OpenError::TooFew { .. } | OpenError::Missing { .. }) => {}
+            Err(OpenError::TooFew { .. } | OpenError::NoHome { .. }) => {}
             Err(error) => return Err(format!("{steps} steps: the first two: {error}")),
         }
         world.sim.kill();

@@ -249,6 +249,11 @@ impl Page {
                 "Damaged copies written anew from another one",
                 node.mended_copies,
             ),
+            (
+                "ringbolt_copies_caught_up_total",
+                "Copies written to drives that are brought up to date",
+                node.caught_up_copies,
+            ),
         ];
         for (name, help, value) in counts {
             self.plain(name, "counter", help, value);
