@@ -59,7 +59,7 @@ const SUBSTITUTES: &[(&str, &str)] = &[
     ("--size 4GiB", "--size 128MiB"),
     ("--memory 16GiB", "--memory 256MiB"),
     ("torture --drive dev/nvme1n1 --minutes 60", "torture --size 128MiB --drive dev/nvme1n1 --cycles 2"),
-    ("--drive dev/nvme3n1 --minutes 60", "--drive dev/nvme3n1 --size 128MiB --cycles 2"),
+    ("--drive dev/nvme3n1 --minutes 60", "--drive dev/nvme3n1 --size 384MiB --cycles 2"),
     ("--cycles 200", "--cycles 2"),
     ("--drive ./probe", "--drive ./probe --size 64MiB"),
     ("--runtime=30s", "--runtime=1s"),
