@@ -7,6 +7,7 @@ pub struct Isal {
     tables: Vec<u8>,
 }
 
+// SAFETY: these are the declarations of ISA-L's erasure_code.h.
 #[link(name = "isal")]
 unsafe extern "C" {
     fn ec_init_tables(data: i32, rows: i32, matrix: *const u8, tables: *mut u8);

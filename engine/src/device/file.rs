@@ -21,7 +21,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 pub enum DriveError {
     #[error(
         "{path}: there is no such file or device; check the path, or make it with \
-         `ringbolt format --drive {path} --size 8GiB`. A set with copies starts without a drive that is lost: leave it out"
+         `ringbolt format --drive {path} --size 8GiB`. A set with copies starts without a drive that is lost: leave it \
+         out"
     )]
     Missing { path: PathBuf },
     #[error("{path}: permission denied; run as a user who may read and write it")]

@@ -211,32 +211,9 @@ pub(crate) fn choose_drives(
     drives: &[(&Path, &SuperblockOnDisk)],
     gone: &[[u8; 16]],
 ) -> Result<Chosen, OpenError> {
-    let Some((first, block)) = drives.first() else { return Err(OpenError::NoDrives) };
-    let mut seen = BTreeSet::new();
-    for (path, other) in drives {
-        if other.set_uuid != block.set_uuid {
-            return Err(OpenError::OtherSet { path: path.to_path_buf(), first: first.to_path_buf() });
-        }
-        let unlike = (other.shards, other.hash_key, other.parity_members)
-            != (block.shards, block.hash_key, block.parity_members)
-            || block.parity_members > 0 && other.extent_bytes != block.extent_bytes;
-        if unlike {
-            return Err(OpenError::Unlike { path: path.to_path_buf(), first: first.to_path_buf() });
-        }
-        if !seen.insert(other.drive_uuid) {
-            return Err(OpenError::Twice { path: path.to_path_buf() });
-        }
-        if gone.contains(&other.drive_uuid) {
-            return Err(OpenError::GivenAndGone { path: path.to_path_buf() });
-        }
-    }
+    let Some((_, block)) = drives.first() else { return Err(OpenError::NoDrives) };
     let (view, bases) = newest_view(drives.iter().map(|(_, block)| *block));
-    for (path, other) in drives {
-        let named = view.drives_known().find(|drive| drive.uuid == other.drive_uuid);
-        if named.is_some_and(|named| named.number != other.drive_number) {
-            return Err(OpenError::Unlike { path: path.to_path_buf(), first: first.to_path_buf() });
-        }
-    }
+    let seen = are_of_one_set(drives, view, gone)?;
     let rules = Rules { failures_max: u32::from(block.parity_members) };
     let (mut kept, mut stale) = (Vec::new(), Vec::new());
     for (at, (path, other)) in drives.iter().enumerate() {
@@ -312,6 +289,37 @@ pub(crate) fn choose_drives(
     let word = |slot| format!("--without-drive {}", uuid_text(&drive_at(slot).uuid));
     let words = unnamed.map(word).collect::<Vec<_>>();
     Err(OpenError::TooFew { expected, given, missing, words: words.join(" ") })
+}
+
+/// Checks that drives are of one set with what all of its drives have alike, each once, and none that is `gone`.
+/// Returns their UUIDs.
+fn are_of_one_set(
+    drives: &[(&Path, &SuperblockOnDisk)],
+    view: &ViewOnDisk,
+    gone: &[[u8; 16]],
+) -> Result<BTreeSet<[u8; 16]>, OpenError> {
+    let Some((first, block)) = drives.first() else { return Err(OpenError::NoDrives) };
+    let mut seen = BTreeSet::new();
+    for (path, other) in drives {
+        if other.set_uuid != block.set_uuid {
+            return Err(OpenError::OtherSet { path: path.to_path_buf(), first: first.to_path_buf() });
+        }
+        let named = view.drives_known().find(|drive| drive.uuid == other.drive_uuid);
+        let unlike = (other.shards, other.hash_key, other.parity_members)
+            != (block.shards, block.hash_key, block.parity_members)
+            || block.parity_members > 0 && other.extent_bytes != block.extent_bytes
+            || named.is_some_and(|named| named.number != other.drive_number);
+        if unlike {
+            return Err(OpenError::Unlike { path: path.to_path_buf(), first: first.to_path_buf() });
+        }
+        if !seen.insert(other.drive_uuid) {
+            return Err(OpenError::Twice { path: path.to_path_buf() });
+        }
+        if gone.contains(&other.drive_uuid) {
+            return Err(OpenError::GivenAndGone { path: path.to_path_buf() });
+        }
+    }
+    Ok(seen)
 }
 
 /// Returns the drives that the newest view does not know and that are to take the place of others: their places

@@ -179,6 +179,8 @@ impl Page {
         ];
         let help = "Bytes of the capacity by what they are used for";
         self.family("ringbolt_space_bytes", "gauge", help, "state", states);
+        let help = "Copies written to drives that are brought up to date";
+        self.plain("ringbolt_copies_caught_up_total", "counter", help, node.caught_up_copies);
         let drives =
             [("in", node.drives_in), ("catching-up", node.drives_catching_up), ("out", node.drives_out)];
         let help = "Drives of the set that are in use, and those that were dropped";
@@ -248,11 +250,6 @@ impl Page {
                 "ringbolt_copies_mended_total",
                 "Damaged copies written anew from another one",
                 node.mended_copies,
-            ),
-            (
-                "ringbolt_copies_caught_up_total",
-                "Copies written to drives that are brought up to date",
-                node.caught_up_copies,
             ),
         ];
         for (name, help, value) in counts {
