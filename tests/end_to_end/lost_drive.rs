@@ -1,8 +1,9 @@
 //! These tests take a drive away under a running server, as a block device whose end is suddenly before all
 //! that lies on it, and give it back. They need loop devices; where a test may make none, it says so and ends.
 
-use crate::metrics::{LOOK_AGAIN, LOOKS_MAX, metrics, sum};
-use crate::support::{assert_holds, flags, list_all, make_bucket, put};
+use crate::drive_set::{assert_all, list, until_whole};
+use crate::metrics::{metrics, sum};
+use crate::support::{flags, make_bucket, put};
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Content, Server, ServerOptions, binary};
 use ringbolt_tool_common::process::without_settings;
@@ -107,7 +108,7 @@ async fn lose(count: usize, lost: usize) {
     for number in 60..70 {
         put(&client, &format!("key/{number}"), content(number)).await.expect("a put without the drive");
     }
-    assert_all(&server, 70).await;
+    assert_all(&server, 70, content).await;
     assert!(server.log().contains(LEFT), "{}", server.log());
     let numbers = metrics(&server).await;
     assert_eq!(numbers["ringbolt_drives{state=\"out\"}"], 1, "{numbers:?}");
@@ -129,7 +130,7 @@ async fn lose(count: usize, lost: usize) {
     let left: Vec<&str> = left.flat_map(|(_, device)| ["--drive", device.device.as_str()]).collect();
     server.set_flags(flags(&left));
     server.start_again();
-    assert_all(&server, 70).await;
+    assert_all(&server, 70, content).await;
     let listed = list(&server);
     assert_eq!(
         (&listed["drives"][lost]["state"], &listed["drives"][lost]["path"]),
@@ -146,7 +147,7 @@ async fn lose(count: usize, lost: usize) {
     let listed = list(&server);
     assert_eq!((states(&listed), bytes(&listed, 0)), (vec!["in".to_owned(); count], 0), "{listed}");
     assert!(bytes(&listed, 1) > 0 && listed["drives"][lost]["reason"].is_null(), "{listed}");
-    assert_all(&server, 71).await;
+    assert_all(&server, 71, content).await;
     assert!(server.stop().success());
 
     // Both copies of everything are whole, and the drive has everything alone.
@@ -164,16 +165,8 @@ async fn lose(count: usize, lost: usize) {
     left.extend((count == 2).then_some(["--without-drive", uuids[next]]).into_iter().flatten());
     server.set_flags(flags(&left));
     server.start_again();
-    assert_all(&server, 71).await;
+    assert_all(&server, 71, content).await;
     assert!(server.stop().success());
-}
-
-/// Returns what `ringbolt drive list` says.
-fn list(server: &Server) -> Value {
-    let mut command = Command::new(binary::ringbolt());
-    without_settings(&mut command).args(["drive", "list", "--json"]).env("RINGBOLT_DATA", server.data_dir());
-    let said = run(&mut command).unwrap_or_else(|said| panic!("{said}"));
-    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
 }
 
 fn states(listed: &Value) -> Vec<String> {
@@ -184,26 +177,6 @@ fn states(listed: &Value) -> Vec<String> {
 /// Returns the bytes that survive the loss of so many drives and no more.
 fn bytes(listed: &Value, losses: usize) -> u64 {
     listed["bytes_by_losses_survived"][losses]["bytes"].as_u64().expect("bytes")
-}
-
-/// Waits until every drive of the set is whole.
-async fn until_whole(server: &Server, count: u64) {
-    for _ in 0..LOOKS_MAX {
-        let numbers = metrics(server).await;
-        if numbers["ringbolt_drives{state=\"in\"}"] == count && numbers["ringbolt_degraded_shards"] == 0 {
-            return;
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    panic!("the drive is not whole again: {}", server.log());
-}
-
-async fn assert_all(server: &Server, count: u64) {
-    let client = server.client(&MAIN);
-    for number in 0..count {
-        assert_holds(&client, &format!("key/{number}"), content(number)).await;
-    }
-    assert_eq!(list_all(&client, 1000).await.len() as u64, count);
 }
 
 #[tokio::test]

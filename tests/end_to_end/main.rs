@@ -19,6 +19,7 @@ mod configuration;
 mod cors;
 mod crash;
 mod damage;
+mod drive_set;
 mod drives;
 mod edges;
 mod forms;

@@ -1,14 +1,13 @@
 //! This test replaces the drives of a mirror of two, one after the other: each is lost for good, and a new one, made
 //! beside the running server, takes its place.
 
-use crate::metrics::{LOOK_AGAIN, LOOKS_MAX, metrics};
-use crate::support::{assert_holds, flags, list_all, make_bucket, put};
+use crate::drive_set::{assert_all, list, ringbolt, until_whole};
+use crate::metrics::metrics;
+use crate::support::{flags, make_bucket, put};
 use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Content, Server, ServerOptions, binary};
-use ringbolt_tool_common::process::without_settings;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use tempfile::TempDir;
 
 const OBJECTS: u64 = 32;
@@ -22,36 +21,13 @@ fn drive_flags<'a>(drives: &[&'a Path]) -> Vec<&'a str> {
     drives.iter().flat_map(|path| ["--drive", path.to_str().expect("text")]).collect()
 }
 
-/// Runs a command of ringbolt, and returns whether it succeeded and what it said.
-fn ringbolt(arguments: &[&str]) -> (bool, String) {
-    let mut command = Command::new(binary::ringbolt());
-    let output = without_settings(&mut command).args(arguments).output().expect("ringbolt runs");
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
-}
-
 fn replace(left: &[&Path], new: &Path, further: &[&str]) -> (bool, String) {
     let new = ["--new", new.to_str().expect("text")];
     ringbolt(&[&["drive", "replace"], drive_flags(left).as_slice(), &new, further].concat())
 }
 
-/// Returns what `ringbolt drive list` says.
-fn list(server: &Server) -> Value {
-    let data = server.data_dir().display().to_string();
-    let (_, said) = ringbolt(&["drive", "list", "--json", "--data", &data]);
-    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
-}
-
 fn of_each<'a>(listed: &'a Value, field: &str) -> Vec<&'a Value> {
     listed["drives"].as_array().expect("drives").iter().map(|drive| &drive[field]).collect()
-}
-
-async fn assert_all(server: &Server, count: u64) {
-    let client = server.client(&MAIN);
-    for number in 0..count {
-        assert_holds(&client, &format!("key/{number}"), content(number)).await;
-    }
-    assert_eq!(list_all(&client, 1000).await.len() as u64, count);
 }
 
 async fn put_more(server: &Server, numbers: std::ops::Range<u64>) {
@@ -59,17 +35,6 @@ async fn put_more(server: &Server, numbers: std::ops::Range<u64>) {
     for number in numbers {
         put(&client, &format!("key/{number}"), content(number)).await.expect("put");
     }
-}
-
-async fn until_whole(server: &Server) {
-    for _ in 0..LOOKS_MAX {
-        let numbers = metrics(server).await;
-        if numbers["ringbolt_drives{state=\"in\"}"] == 2 && numbers["ringbolt_degraded_shards"] == 0 {
-            return;
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    panic!("the new drive is not whole: {}", server.log());
 }
 
 /// Formats two drives and serves them with some objects.
@@ -120,9 +85,9 @@ async fn both_drives_of_a_mirror_are_replaced_one_after_the_other() {
     server.set_flags(flags(&[drive_flags(&[&first, &new]), word.to_vec()].concat()));
     server.start_again();
     assert!(server.log().contains("this drive is new to its set"), "{}", server.log());
-    assert_all(&server, OBJECTS + 8).await;
+    assert_all(&server, OBJECTS + 8, content).await;
     put_more(&server, OBJECTS + 8..OBJECTS + 12).await;
-    until_whole(&server).await;
+    until_whole(&server, 2).await;
     let listed = list(&server);
     assert_eq!(of_each(&listed, "state"), [&json!("in"), &json!("gone"), &json!("in")], "{listed}");
     assert_eq!(of_each(&listed, "replaces"), [&Value::Null, &Value::Null, &json!(1)], "{listed}");
@@ -138,7 +103,7 @@ async fn both_drives_of_a_mirror_are_replaced_one_after_the_other() {
     server.set_flags(flags(&drive_flags(&[&first, &new, &second])));
     server.start_again();
     assert_eq!(of_each(&list(&server), "state"), [&json!("in"), &json!("gone"), &json!("in")]);
-    assert_all(&server, OBJECTS + 12).await;
+    assert_all(&server, OBJECTS + 12, content).await;
     server.kill();
 
     // The other old drive is replaced, from what the new one knows, by what was replaced before.
@@ -159,15 +124,15 @@ async fn both_drives_of_a_mirror_are_replaced_one_after_the_other() {
     };
     server.set_flags(without(&[&newer, &new], 0));
     server.start_again();
-    until_whole(&server).await;
-    assert_all(&server, OBJECTS + 12).await;
+    until_whole(&server, 2).await;
+    assert_all(&server, OBJECTS + 12, content).await;
     assert!(server.stop().success());
 
     let (done, said) = ringbolt(&[&["check", "--deep"], drive_flags(&[&new, &newer]).as_slice()].concat());
     assert!(done && said.contains("no damage; all data was read") && !said.contains("another one"), "{said}");
     server.set_flags(without(&[&newer], 2));
     server.start_again();
-    assert_all(&server, OBJECTS + 12).await;
+    assert_all(&server, OBJECTS + 12, content).await;
     assert!(server.stop().success());
 }
 
@@ -210,7 +175,7 @@ async fn what_can_not_be_replaced_is_refused_and_nothing_has_changed() {
     let word = ["--without-drive", &word[..36]];
     server.set_flags(flags(&[drive_flags(&[&first, &other]), word.to_vec()].concat()));
     server.start_again();
-    until_whole(&server).await;
+    until_whole(&server, 2).await;
     server.kill();
     server.set_flags(flags(&drive_flags(&[&first, &other, &new])));
     let (status, said) = server.start_second();

@@ -64,17 +64,22 @@ fn rate(from: &Pieces, to: &mut Pieces, make: impl Fn(&[&[u8]], &mut [&mut [u8]]
 }
 
 /// Compares one combination by turns. Returns the medians of ISA-L and of each way that the machine has.
-fn compare(options: &Options, data: usize, combination: &Combination) -> Result<(f64, Vec<f64>), AnyError> {
+fn compare(
+    options: &Options,
+    data: usize,
+    combination: &Combination,
+) -> Result<(f64, Vec<(Kernel, f64)>), AnyError> {
     let outputs = combination.outputs();
     let rows: Vec<u8> = (0..outputs).flat_map(|output| combination.coefficients(output).to_vec()).collect();
     let isal = Isal::new(data, &rows);
     let from = Pieces::new(options.rows, data, options.piece_bytes);
     let [mut theirs, mut ours] = [(); 2].map(|()| Pieces::new(options.rows, outputs, options.piece_bytes));
-    let ways: Vec<Kernel> = Kernel::ALL.into_iter().filter(|way| way.is_there()).collect();
-    let (mut isal_rates, mut rates) = (Vec::new(), vec![Vec::new(); ways.len()]);
+    let mut isal_rates = Vec::new();
+    let ways = Kernel::ALL.into_iter().filter(|way| way.is_there());
+    let mut rates: Vec<(Kernel, Vec<f64>)> = ways.map(|way| (way, Vec::new())).collect();
     for _ in 0..options.repeats {
         isal_rates.push(rate(&from, &mut theirs, |inputs, outputs| isal.encode(inputs, outputs)));
-        for (way, rates) in ways.iter().zip(&mut rates) {
+        for (way, rates) in &mut rates {
             ours.bytes.iter_mut().for_each(|piece| piece.fill(0));
             rates.push(rate(&from, &mut ours, |inputs, outputs| combination.apply_by(*way, inputs, outputs)));
             if ours.bytes != theirs.bytes {
@@ -82,7 +87,7 @@ fn compare(options: &Options, data: usize, combination: &Combination) -> Result<
             }
         }
     }
-    Ok((median(&isal_rates), rates.iter().map(|rates| median(rates)).collect()))
+    Ok((median(&isal_rates), rates.into_iter().map(|(way, rates)| (way, median(&rates))).collect()))
 }
 
 fn run(options: &Options) -> Result<bool, AnyError> {
@@ -95,15 +100,10 @@ fn run(options: &Options) -> Result<bool, AnyError> {
         let lost = code.recovery(&left, &[0]).map_err(|why| format!("{why:?}"))?;
         for (what, combination) in [("parity", code.parity()), ("a lost piece", &lost)] {
             let (isal, own) = compare(options, data, combination)?;
-            let ways: Vec<String> = Kernel::ALL
-                .into_iter()
-                .filter(|way| way.is_there())
-                .zip(&own)
-                .map(|(way, rate)| format!("{way:?} {rate:.2}"))
-                .collect();
+            let ways: Vec<String> = own.iter().map(|(way, rate)| format!("{way:?} {rate:.2}")).collect();
             println!("{data}+{parity} {what}: ISA-L {isal:.2}  {}", ways.join("  "));
             if (data, parity, what) == (4, 2, "parity") {
-                let best = own.last().copied().unwrap_or(f64::NAN);
+                let best = own.last().map_or(f64::NAN, |(_, rate)| *rate);
                 verdicts.judge("rate of parity at 4+2, over ISA-L's", best / isal, "", at_least(SHARE_MIN));
             }
         }

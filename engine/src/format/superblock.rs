@@ -226,7 +226,7 @@ impl ViewOnDisk {
 
     /// Returns the number of drives with which the set was formatted.
     pub fn formatted(&self) -> u16 {
-        self.slots_with(|drive| drive.state.get() != DRIVE_NONE && drive.replaced().is_none()).len() as u16
+        self.drives_known().filter(|drive| drive.replaced().is_none()).count() as u16
     }
 
     /// Returns the drives that were ever in the set.
@@ -240,16 +240,19 @@ impl ViewOnDisk {
         self.drives_known().find(is_it).map(|drive| drive.number.get())
     }
 
-    /// Returns the number of the drive that has the place now which a drive had when the set was formatted.
-    pub fn seat(&self, formatted: u16) -> u16 {
-        std::iter::successors(Some(formatted), |number| self.successor_of(*number))
-            .last()
-            .unwrap_or(formatted)
+    /// Returns the numbers of the drives that have had the place of a drive, from itself on.
+    fn line_of(&self, number: u16) -> impl Iterator<Item = u16> {
+        std::iter::successors(Some(number), |number| self.successor_of(*number))
     }
 
-    /// Returns whether a drive has the place now that another one had, which may be itself.
+    /// Returns the number of the drive that has the place now which a drive had when the set was formatted.
+    pub fn seat(&self, formatted: u16) -> u16 {
+        self.line_of(formatted).last().unwrap_or(formatted)
+    }
+
+    /// Returns whether a drive has, or has had, the place that another one had before, which may be itself.
     pub fn has_place_of(&self, number: u16, earlier: u16) -> bool {
-        std::iter::successors(Some(earlier), |number| self.successor_of(*number)).any(|later| later == number)
+        self.line_of(earlier).any(|later| later == number)
     }
 
     /// Returns the slots of the homes of `shard`.

@@ -3,6 +3,7 @@
 //! Invariant: the superblock is written last. Until then, a failed format leaves something that no
 //! server opens.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -114,10 +115,8 @@ pub fn format_drive(
     options: &FormatOptions,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Vec<FormatReport>, FormatError> {
-    for (at, path) in paths.iter().enumerate() {
-        if paths[..at].contains(path) {
-            return Err(FormatError::Twice { path: path.to_path_buf() });
-        }
+    if let Some(path) = given_twice(paths) {
+        return Err(FormatError::Twice { path: path.to_owned() });
     }
     if paths.len() > VIEW_DRIVES {
         return Err(FormatError::TooManyDrives { given: paths.len() });
@@ -168,6 +167,13 @@ pub(super) fn write_format(
         drive.write(copy * COPY_STRIDE, superblock.bytes())?;
     }
     drive.flush()
+}
+
+/// Returns a path that leads to the same place as one before it. Opened twice, a drive would seem to be in use.
+pub(super) fn given_twice<T: AsRef<Path>>(paths: &[T]) -> Option<&Path> {
+    let real = |path: &T| std::fs::canonicalize(path).unwrap_or_else(|_| path.as_ref().to_owned());
+    let mut seen = BTreeSet::new();
+    paths.iter().find(|path| !seen.insert(real(path))).map(AsRef::as_ref)
 }
 
 /// Opens the drive, at the wanted size if it is a file, and refuses one that is in use.
@@ -397,15 +403,25 @@ pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 /// # Errors
 /// Returns an error when the drive is not Ringbolt's, has another format version, or is damaged.
 pub fn read_superblock(drive: &OpenDrive) -> Result<SuperblockOnDisk, FormatError> {
-    let path = drive.path.clone();
-    if drive.size_bytes < COPIES as u64 * COPY_STRIDE {
-        return Err(FormatError::NotRingbolt { path });
+    superblock_of(&drive.path, drive.size_bytes, |offset| drive.read(offset, SUPERBLOCK_BYTES))
+}
+
+/// Reads the superblock copies of a drive of `size_bytes` by `read`, which gets the byte offset of each, and
+/// returns the superblock that is in force.
+///
+/// # Errors
+/// Returns the same errors as [`read_superblock`].
+pub(crate) fn superblock_of(
+    path: &Path,
+    size_bytes: u64,
+    read: impl Fn(u64) -> Result<Vec<u8>, DriveError>,
+) -> Result<SuperblockOnDisk, FormatError> {
+    if size_bytes < COPIES as u64 * COPY_STRIDE {
+        return Err(FormatError::NotRingbolt { path: path.to_owned() });
     }
-    let copies = (0..COPIES as u64)
-        .map(|copy| drive.read(copy * COPY_STRIDE, SUPERBLOCK_BYTES))
-        .collect::<Result<Vec<_>, _>>()?;
+    let copies = (0..COPIES as u64).map(|copy| read(copy * COPY_STRIDE)).collect::<Result<Vec<_>, _>>()?;
     let copies: Vec<&[u8]> = copies.iter().map(Vec::as_slice).collect();
-    choose_superblock(&copies, path, drive.size_bytes)
+    choose_superblock(&copies, path.to_owned(), size_bytes)
 }
 
 /// Returns whether one of the places where a superblock lies begins as one does. It says nothing of whether

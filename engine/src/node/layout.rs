@@ -337,17 +337,21 @@ fn homes_of(superblocks: &[SuperblockOnDisk]) -> (Vec<Vec<u16>>, Vec<bool>) {
 /// Returns how a view that does not know a drive is to name it, if the drive was made to take the place of
 /// another one.
 pub(super) fn joining(view: &ViewOnDisk, block: &SuperblockOnDisk) -> Option<ViewDriveOnDisk> {
-    let is_it = |drive: &&ViewDriveOnDisk| drive.uuid == block.drive_uuid;
-    let own = block.view.drives_known().find(is_it).filter(|_| holds_nothing(block))?;
+    let own = unused(block)?;
     let is_new = !view.drives_known().any(|drive| drive.uuid == own.uuid || drive.number == own.number);
     is_new.then_some(ViewDriveOnDisk { state: Le16::new(DRIVE_OUT), ..*own })
 }
 
+/// Returns what a drive says of itself that was made to take the place of another one, and has had no part in
+/// the set yet.
+fn unused(block: &SuperblockOnDisk) -> Option<&ViewDriveOnDisk> {
+    let own = block.view.drives_known().find(|drive| drive.uuid == block.drive_uuid)?;
+    (own.replaced().is_some() && block.view.epoch.get() == 0).then_some(own)
+}
+
 /// Returns whether a drive was made to take the place of another one, and has had no part in the set yet.
 pub(super) fn holds_nothing(block: &SuperblockOnDisk) -> bool {
-    let is_it = |drive: &&ViewDriveOnDisk| drive.uuid == block.drive_uuid;
-    let takes_a_place = block.view.drives_known().find(is_it).is_some_and(|own| own.replaced().is_some());
-    takes_a_place && block.view.epoch.get() == 0
+    unused(block).is_some()
 }
 
 /// Adds a drive to a view, out of which it is until it is written to, in place of one that is gone for good.

@@ -14,7 +14,7 @@ use super::bucket_map::BucketMap;
 use super::cache::ReadCache;
 use super::core::Core;
 use super::error::OpenError;
-use super::format::{read_superblock, uuid_text};
+use super::format::{given_twice, read_superblock, uuid_text};
 use super::layout::{Layout, holds_nothing, joining, newest_view};
 use super::ledger::Ledgers;
 use super::message::Message;
@@ -159,13 +159,6 @@ impl NodePlan {
     }
 }
 
-/// Returns a path that leads to the same place as one before it. Opened twice, a drive would seem to be in use.
-pub(super) fn given_twice<T: AsRef<Path>>(paths: &[T]) -> Option<&Path> {
-    let real = |path: &T| std::fs::canonicalize(path).unwrap_or_else(|_| path.as_ref().to_owned());
-    let mut seen = BTreeSet::new();
-    paths.iter().find(|path| !seen.insert(real(path))).map(AsRef::as_ref)
-}
-
 /// Returns the epoch of the next life: one more than any of these drives has promised.
 pub(crate) fn next_epoch<'a>(drives: impl Iterator<Item = &'a SuperblockOnDisk>) -> u32 {
     drives.map(|superblock| superblock.promised_epoch.get()).max().unwrap_or(0) + 1
@@ -257,12 +250,12 @@ pub(crate) fn choose_drives(
     // That a drive was made to take the place of another one is no word: that one may have gone on since.
     let gone = view.gone() | slots(&|drive| gone.contains(&drive.uuid));
     let members = view.members();
-    let mut homes = (0..block.shards.get()).map(|shard| view.homes(shard));
-    let have_homes = homes.all(|homes| Rules::has_home(homes, present));
+    let lacks_a_home = |shard: &u16| !Rules::has_home(view.homes(*shard), present);
+    let homeless: Vec<u16> = (0..block.shards.get()).filter(lacks_a_home).collect();
     let is_enough = rules.may_start(members, bases, present);
     let drive_at = |slot: u16| &view.drives[usize::from(slot)];
     let missing = (members - present).iter().map(|slot| drive_at(slot).number.get()).collect();
-    if have_homes && (is_enough || Rules::is_nothing_missing(view.known(), present, gone)) {
+    if homeless.is_empty() && (is_enough || Rules::is_nothing_missing(view.known(), present, gone)) {
         stale.retain(|at| !joining.contains_key(at));
         let (returning, stale) = stale.into_iter().partition(may_return);
         let has_left = |drive: &&ViewDriveOnDisk| {
@@ -278,8 +271,6 @@ pub(crate) fn choose_drives(
     if rules.failures_max == 0 {
         return Err(OpenError::Missing { expected, given, missing });
     }
-    let homeless: Vec<u16> =
-        (0..block.shards.get()).filter(|shard| !Rules::has_home(view.homes(*shard), present)).collect();
     if let Some(shard) = homeless.first() {
         let homes = view.homes(*shard).iter().map(|slot| uuid_text(&drive_at(slot).uuid)).collect::<Vec<_>>();
         let (shards, homes) = (homeless.len(), homes.join(" or "));

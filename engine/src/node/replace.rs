@@ -15,15 +15,14 @@ use std::path::{Path, PathBuf};
 use zerocopy::FromZeros;
 
 use super::format::{
-    EXTENTS_PER_SHARD, EXTENTS_START, FormatError, FormatOptions, FormatReport, choose_superblock,
-    extents_of, homes_max, now_ms, prepare, random_uuid, report, uuid_text, write_format,
+    EXTENTS_PER_SHARD, EXTENTS_START, FormatError, FormatOptions, FormatReport, extents_of, given_twice,
+    homes_max, now_ms, prepare, random_uuid, report, superblock_of, uuid_text, write_format,
 };
 use super::layout::{join, joining, keep_only, newest_view};
-use super::open::given_twice;
 use crate::device::file::DriveError;
 use crate::format::superblock::{
-    COPIES, COPY_STRIDE, DRIVE_GONE, DRIVE_IN, DRIVE_NONE, SUPERBLOCK_BYTES, ShardRootOnDisk,
-    SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk, ViewOnDisk,
+    DRIVE_GONE, DRIVE_IN, SUPERBLOCK_BYTES, ShardRootOnDisk, SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk,
+    ViewOnDisk,
 };
 use crate::format::{Le16, Le32, Le64};
 
@@ -117,7 +116,8 @@ pub fn make_replacement(
     }
     let replacement = Replacement::of(&blocks, options.lost, options.seed)?;
     let is_there = std::fs::metadata(new).is_ok_and(|found| !found.is_file() || found.len() > 0);
-    if is_there && (is_given(new, &blocks) || replacement.is_in_use(new)) {
+    let is_given = given_twice(&[set, &[new]].concat()).is_some();
+    if is_there && (is_given || replacement.is_in_use(new)) {
         return Err(ReplaceError::OwnDrive { path: new.to_owned() });
     }
     let largest = blocks.iter().map(|(_, block)| block.size_bytes.get()).max();
@@ -168,8 +168,7 @@ impl Replacement {
         // Those that were made before, and that no start has been given yet, have their places too.
         let mut known = *newest;
         for joining in blocks.iter().filter_map(|(_, block)| joining(newest, block)) {
-            keep_only(&mut known, |number| joining.replaced() != Some(number.get()));
-            join(&mut known, joining);
+            take_place(&mut known, joining)?;
         }
         let lost = lost_drive(&known, blocks, lost)?;
         let number = known.drives_known().map(|drive| drive.number.get()).max().unwrap_or(0) + 1;
@@ -214,13 +213,6 @@ impl Replacement {
         block.seal();
         block
     }
-}
-
-/// Returns whether a path leads to one of the drives that are given.
-fn is_given(new: &Path, blocks: &[(&Path, SuperblockOnDisk)]) -> bool {
-    let Ok(real) = std::fs::canonicalize(new) else { return false };
-    let is_same = |path: &Path| std::fs::canonicalize(path).is_ok_and(|other| other == real);
-    blocks.iter().any(|(path, _)| is_same(path))
 }
 
 /// Returns the drive that is lost, as the newest view names it.
@@ -270,21 +262,28 @@ fn view_of(
 ) -> Result<ViewOnDisk, ReplaceError> {
     let mut view = *newest;
     (view.epoch, view.counter) = (Le32::new(0), Le32::new(1));
-    keep_only(&mut view, |drive| drive != lost.number);
-    if let Some(shard) = (0..shards).find(|shard| view.home_numbers(*shard).next().is_none()) {
-        return Err(ReplaceError::LastHome { shard, uuid: uuid_text(&lost.uuid) });
-    }
-    let gone = view.drives.iter_mut().find(|drive| drive.uuid == lost.uuid);
-    gone.into_iter().for_each(|drive| drive.state = Le16::new(DRIVE_GONE));
-    let free = view.drives.iter_mut().find(|drive| drive.state.get() == DRIVE_NONE);
-    *free.ok_or(ReplaceError::Full)? = ViewDriveOnDisk {
+    let own = ViewDriveOnDisk {
         number: Le16::new(number),
         state: Le16::new(DRIVE_IN),
         replaces: Le16::new(lost.number.get() + 1),
         uuid,
         ..ViewDriveOnDisk::default()
     };
+    take_place(&mut view, own)?;
+    if let Some(shard) = (0..shards).find(|shard| view.home_numbers(*shard).next().is_none()) {
+        return Err(ReplaceError::LastHome { shard, uuid: uuid_text(&lost.uuid) });
+    }
     Ok(view)
+}
+
+/// Adds a drive to a view, which the one goes out of for good whose place it takes.
+fn take_place(view: &mut ViewOnDisk, drive: ViewDriveOnDisk) -> Result<(), ReplaceError> {
+    if view.drives_known().count() >= VIEW_DRIVES {
+        return Err(ReplaceError::Full);
+    }
+    keep_only(view, |number| drive.replaced() != Some(number.get()));
+    join(view, drive);
+    Ok(())
 }
 
 /// Reads the superblock of a drive that a server may have open, and write meanwhile.
@@ -296,19 +295,15 @@ fn read_while_used(path: &Path) -> Result<SuperblockOnDisk, ReplaceError> {
         _ => failed("open", error),
     })?;
     let size_bytes = file.seek(SeekFrom::End(0)).map_err(|error| failed("measure", error))?;
-    if size_bytes < COPIES as u64 * COPY_STRIDE {
-        return Err(FormatError::NotRingbolt { path: path.to_owned() }.into());
-    }
-    let mut reads = 0;
+    let read = |offset| {
+        let mut bytes = vec![0; SUPERBLOCK_BYTES];
+        file.read_exact_at(&mut bytes, offset).map_err(|error| failed("read", error))?;
+        Ok(bytes)
+    };
+    let mut reads = 1;
     loop {
-        let mut copies = vec![vec![0; SUPERBLOCK_BYTES]; COPIES];
-        for (copy, bytes) in (0..).zip(&mut copies) {
-            file.read_exact_at(bytes, copy * COPY_STRIDE).map_err(|error| failed("read", error))?;
-        }
-        let copies: Vec<&[u8]> = copies.iter().map(Vec::as_slice).collect();
-        reads += 1;
-        match choose_superblock(&copies, path.to_owned(), size_bytes) {
-            Err(FormatError::Damaged { .. }) if reads < READS_MAX => {}
+        match superblock_of(path, size_bytes, read) {
+            Err(FormatError::Damaged { .. }) if reads < READS_MAX => reads += 1,
             other => return Ok(other?),
         }
     }

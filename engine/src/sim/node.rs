@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::env::{Environment, LocalTask};
 use crate::executor::{Odds, Simulator};
 use crate::format::superblock::{COPIES, COPY_STRIDE, SUPERBLOCK_BYTES, SuperblockOnDisk};
 use crate::node::cache::ReadCache;
-use crate::node::format::{FormatError, Place, SLOT_BYTES, choose_superblock, superblock};
+use crate::node::format::{FormatError, Place, SLOT_BYTES, superblock, superblock_of};
 use crate::node::layout::Layout;
 use crate::node::open::{CoreParts, MAILBOX_CAPACITY, choose_drives, missing_uuids, next_epoch, only};
 use crate::node::replace::Replacement;
@@ -437,8 +437,6 @@ impl SimNode {
 }
 
 fn read_superblock(device: &SimDevice) -> Result<SuperblockOnDisk, FormatError> {
-    let copies: Vec<_> =
-        (0..COPIES as u64).map(|copy| device.peek(copy * COPY_STRIDE, SUPERBLOCK_BYTES)).collect();
-    let copies: Vec<&[u8]> = copies.iter().map(Vec::as_slice).collect();
-    choose_superblock(&copies, PathBuf::from("simulated drive"), device.size_bytes())
+    let read = |offset| Ok(device.peek(offset, SUPERBLOCK_BYTES));
+    superblock_of(Path::new("simulated drive"), device.size_bytes(), read)
 }

@@ -25,6 +25,16 @@ pub fn until_are_whole(world: &Mirror, node: &Rc<SimNode>, count: usize) {
     }
 }
 
+/// Asserts that these drives are whole, that no shard lacks a home, and that a check finds nothing.
+pub fn are_whole(world: &Mirror, node: Rc<SimNode>, given: &[usize]) {
+    let on = node.clone();
+    let metrics = world.run(async move { on.core(0).metrics().await }).expect("metrics");
+    assert_eq!((metrics.drives_in, metrics.degraded_shards), (given.len() as u64, 0), "{given:?}");
+    close(world, node);
+    let (outcome, findings) = checked(world, given);
+    assert!(outcome.damage() == 0 && findings.is_empty(), "{given:?}: {findings:?}");
+}
+
 /// Drops a drive from the view of a node, and ends the node's life.
 fn lose(world: &Mirror, node: Rc<SimNode>, lost: usize, wrong: Wrong, stored: &mut Stored) -> BucketId {
     let (id, before) = fill(world, &node, 0, 18);
@@ -54,16 +64,7 @@ fn a_drive_is_whole_again(bug: Option<Bug>) -> Result<(), String> {
             compare(&world, &node, id, &stored);
             stored.extend(fill(&world, &node, 300, 6).1);
             work(&world, &node, id, &mut stored);
-            let on = node.clone();
-            let metrics = world.run(async move { on.core(0).metrics().await }).expect("metrics");
-            if (metrics.drives_in, metrics.degraded_shards) != (count as u64, 0) {
-                return Err(format!("{what}: {} drives are in", metrics.drives_in));
-            }
-            close(&world, node);
-            let (outcome, findings) = checked(&world, &all);
-            if outcome.damage() > 0 || !findings.is_empty() {
-                return Err(format!("{what}: {findings:?}"));
-            }
+            are_whole(&world, node, &all);
             // Whichever drive is lost now, the others have everything.
             for absent in all {
                 let node = must_open(&world, &others(count, absent), count == 2);

@@ -1,15 +1,14 @@
 //! Drives that are lost for good, and new ones that take their place.
 
 use std::path::Path;
-use std::rc::Rc;
 
 use ringbolt_engine::node::{OpenError, ReplaceError};
 use ringbolt_engine::sim::device::SimDevice;
-use ringbolt_engine::sim::{Bug, SimNode, make_sim_replacement};
+use ringbolt_engine::sim::{Bug, make_sim_replacement};
 
-use crate::come_back::until_are_whole;
+use crate::come_back::{are_whole, until_are_whole};
 use crate::leave::{Wrong, crash_and_heal, judge, work};
-use crate::mirror::{Mirror, checked, close, compare, fill, mirror, mirrors, must_open, open};
+use crate::mirror::{Mirror, close, compare, fill, mirror, mirrors, must_open, open};
 
 const DRIVE_BYTES: u64 = 192 << 20;
 
@@ -29,16 +28,6 @@ fn refusal(world: &Mirror, left: &[usize]) -> ReplaceError {
 
 fn without(all: &[usize], lost: usize) -> Vec<usize> {
     all.iter().copied().filter(|at| *at != lost).collect()
-}
-
-/// Asserts that these drives are whole, that no shard lacks a home, and that a check finds nothing.
-fn are_whole(world: &Mirror, node: Rc<SimNode>, given: &[usize]) {
-    let on = node.clone();
-    let metrics = world.run(async move { on.core(0).metrics().await }).expect("metrics");
-    assert_eq!((metrics.drives_in, metrics.degraded_shards), (given.len() as u64, 0), "{given:?}");
-    close(world, node);
-    let (outcome, findings) = checked(world, given);
-    assert!(outcome.damage() == 0 && findings.is_empty(), "{given:?}: {findings:?}");
 }
 
 /// Each drive of a set is lost in turn, also one that took the place of another one. What took its place is
