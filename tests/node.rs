@@ -8,7 +8,7 @@ use crate::Content;
 use futures_util::future::{Either, select};
 use ringbolt_engine::Result as EngineResult;
 use ringbolt_engine::node::{
-    Core, CoreSeed, Environment, FormatOptions, NodeOptions, OpenError, format_drive,
+    Core, CoreSeed, Environment, FormatOptions, NodeOptions, OpenError, Redundancy, format_drive,
 };
 use ringbolt_engine::types::{
     BucketCreated, BucketId, Etag, ListItem, ListQuery, ObjectMeta, UploadId, WriteCondition,
@@ -38,7 +38,13 @@ pub fn format(path: &Path, size_bytes: u64, shards: u16, seed: u64) {
 pub fn format_set(paths: &[&Path], size_bytes: u64, shards: u16, failures_max: u8, seed: u64) {
     let seed = [seed, seed + 1, seed + 2, seed + 3];
     let size_bytes = Some(size_bytes);
-    let options = FormatOptions { size_bytes, shards, failures_max: Some(failures_max), force: true, seed };
+    let options = FormatOptions {
+        size_bytes,
+        shards,
+        redundancy: Some(Redundancy::copies(failures_max)),
+        force: true,
+        seed,
+    };
     format_drive(paths, &options, &mut |_, _| {}).expect("a drive is made");
 }
 

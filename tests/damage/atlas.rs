@@ -1,7 +1,7 @@
 //! This module maps a drive: every relevant structure, with the keys that depend on it.
 
 use crate::stored::STACKS;
-use ringbolt_engine::extent::slices_of;
+use ringbolt_engine::extent::Shape;
 use ringbolt_engine::format::BLOCK_BYTES;
 use ringbolt_engine::format::batch::{BATCH_BYTES_MAX, BatchHeaderOnDisk, HEADER_BYTES};
 use ringbolt_engine::format::checkpoint::{CheckpointChunkOnDisk, CheckpointRootV1, ChunkPlaceV1, KIND_ROOT};
@@ -330,7 +330,7 @@ impl Change {
 }
 
 fn slice_spans(segments: &[SegmentV1], place: &impl Fn(u32, u32) -> usize) -> Vec<(Span, Span)> {
-    let slices = segments.iter().flat_map(slices_of);
+    let slices = segments.iter().flat_map(|segment| Shape::PLAIN.slices_of(segment));
     let spans = slices.map(|slice| {
         let start = place(slice.extent, slice.offset);
         (span(start, BLOCK_BYTES), span(start + BLOCK_BYTES, slice.length as usize))

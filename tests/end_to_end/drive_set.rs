@@ -6,6 +6,7 @@ use ringbolt_tests::client::MAIN;
 use ringbolt_tests::{Content, Server, binary};
 use ringbolt_tool_common::process::without_settings;
 use serde_json::Value;
+use std::path::Path;
 use std::process::Command;
 
 /// Runs a command of ringbolt, and returns whether it succeeded and what it said.
@@ -14,6 +15,11 @@ pub fn ringbolt(arguments: &[&str]) -> (bool, String) {
     let output = without_settings(&mut command).args(arguments).output().expect("ringbolt runs");
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Returns the flags that name drives.
+pub fn drive_flags<'a>(drives: &[&'a Path]) -> Vec<&'a str> {
+    drives.iter().flat_map(|path| ["--drive", path.to_str().expect("text")]).collect()
 }
 
 /// Returns what `ringbolt drive list` says.

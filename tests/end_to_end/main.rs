@@ -44,6 +44,7 @@ mod protocol;
 mod proxies;
 mod replaced_drive;
 mod signing;
+mod stripes;
 mod support;
 mod tags;
 mod target;

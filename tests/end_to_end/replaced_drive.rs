@@ -1,7 +1,7 @@
 //! This test replaces the drives of a mirror of two, one after the other: each is lost for good, and a new one, made
 //! beside the running server, takes its place.
 
-use crate::drive_set::{assert_all, list, ringbolt, until_whole};
+use crate::drive_set::{assert_all, drive_flags, list, ringbolt, until_whole};
 use crate::metrics::metrics;
 use crate::support::{flags, make_bucket, put};
 use ringbolt_tests::client::MAIN;
@@ -15,10 +15,6 @@ const OBJECTS: u64 = 32;
 fn content(number: u64) -> Content {
     let sizes = [1000, 100 << 10, 1000, 3 << 20];
     Content::new(number, sizes[number as usize % sizes.len()])
-}
-
-fn drive_flags<'a>(drives: &[&'a Path]) -> Vec<&'a str> {
-    drives.iter().flat_map(|path| ["--drive", path.to_str().expect("text")]).collect()
 }
 
 fn replace(left: &[&Path], new: &Path, further: &[&str]) -> (bool, String) {

@@ -73,10 +73,26 @@ fn nothing_wrong_is_served_by_a_drive_that_lies() {
 /// The others are enough, and no client sees any of it.
 #[test]
 fn nothing_is_lost_with_the_drives_that_may_be_lost() {
+    let sum = with_drives_that_fail(Aim::Mirrors, [201, 301, 401]);
+    let seen = |rare: Rare| sum.rare[rare as usize] > 0;
+    assert!(seen(Rare::DriveDropped) && seen(Rare::DriveSilent) && seen(Rare::DriveBack), "{sum}");
+    assert!(seen(Rare::LogOfAnotherHome) && seen(Rare::LogMadeAlike) && seen(Rare::CopyMended), "{sum}");
+}
+
+/// The same with large objects in stripes.
+#[test]
+fn nothing_is_lost_with_the_drives_of_stripes_that_may_be_lost() {
+    let sum = with_drives_that_fail(Aim::Stripes, [501, 601, 701]);
+    let seen = |rare: Rare| sum.rare[rare as usize] > 0;
+    assert!(seen(Rare::DriveDropped) && seen(Rare::DriveBack) && seen(Rare::SliceDecoded), "{sum}");
+}
+
+/// Runs worlds whose drives fail in all ways.
+fn with_drives_that_fail(aim: Aim, first: [u64; 3]) -> Report {
     let mut sum = Report::default();
-    for (faults, first) in [(Faults::None, 201), (Faults::Errors, 301), (Faults::Media, 401)] {
+    for (faults, first) in [Faults::None, Faults::Errors, Faults::Media].into_iter().zip(first) {
         for seed in first..first + 12 {
-            let plan = Plan { aim: Aim::Mirrors, ..small(seed, faults) };
+            let plan = Plan { aim, ..small(seed, faults) };
             let report = simulation::attempt(&plan);
             sum.add(&report.unwrap_or_else(|failure| {
                 panic!("{}\nrepeat it with:\n  {}", failure.message, failure.plan.command())
@@ -85,9 +101,7 @@ fn nothing_is_lost_with_the_drives_that_may_be_lost() {
     }
     assert!(sum.crash_recoveries >= 90 && sum.drives_dropped >= 5, "{sum}");
     assert_eq!(sum.damage_reported + sum.failed_reads + sum.drives_refused + sum.refused_stopped, 0, "{sum}");
-    let seen = |rare: Rare| sum.rare[rare as usize] > 0;
-    assert!(seen(Rare::DriveDropped) && seen(Rare::DriveSilent) && seen(Rare::DriveBack), "{sum}");
-    assert!(seen(Rare::LogOfAnotherHome) && seen(Rare::LogMadeAlike) && seen(Rare::CopyMended), "{sum}");
+    sum
 }
 
 /// These plans once failed. A repair left an object whose space another, damaged one had claimed

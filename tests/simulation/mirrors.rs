@@ -19,10 +19,12 @@ use ringbolt_engine::check::Kind;
 use ringbolt_engine::device::Device;
 use ringbolt_engine::node::{OpenError, ReplaceError};
 use ringbolt_engine::sim::device::SimDevice;
-use ringbolt_engine::sim::{Random, SimNode, SimOptions, Simulator, format_sim_set, make_sim_replacement};
+use ringbolt_engine::sim::{
+    Random, SimNode, SimOptions, Simulator, format_sim_set, format_striped_sim_set, make_sim_replacement,
+};
 
 use super::context::Life;
-use super::plan::{Aim, Faults, Plan};
+use super::plan::{Faults, Plan};
 use super::world::World;
 
 /// How many times as long as others a slow drive takes.
@@ -43,11 +45,16 @@ pub struct Mirrors {
     away: BTreeSet<usize>,
     /// Those that the view in use did not have, or that were not whole, when it was noted last.
     out: BTreeSet<usize>,
+    /// Those that were away when a node opened last.
+    left_out: BTreeSet<usize>,
     /// Those that are gone for good, as the operator has said.
     gone: BTreeSet<usize>,
     /// Those whose place another drive has taken.
     replaced: BTreeSet<usize>,
 }
+
+/// Makes the choices for striped sets others than those for the rest.
+const STRIPES: u64 = 0x7374_7269_7065_7321;
 
 impl Mirrors {
     /// Formats the drives of a world with redundancy: each shard has a copy on one or two more drives.
@@ -70,13 +77,38 @@ impl Mirrors {
         let size_bytes = (30 * homes + 6 + extra_mib) << 20;
         let sizes = (size_bytes * slots, slots);
         let set = format_sim_set(sim, drives, sizes, shards, failures_max as u8);
+        (Self::with(&random, drives, failures_max as usize), set)
+    }
+
+    /// Returns how many drives a world with striped sets has.
+    pub fn striped_drives(plan: &Plan) -> u16 {
+        4 + Random::new(plan.seed ^ STRIPES).below(6) as u16
+    }
+
+    /// Formats the drives of a world with striped sets. When M of them are lost, as many are left as a set needs that
+    /// has any parity.
+    pub fn format_striped(
+        sim: &Simulator,
+        plan: &Plan,
+        drives: u16,
+        (extra_mib, slots): (u64, u64),
+    ) -> (Self, Vec<SimDevice>) {
+        let random = Random::new(plan.seed ^ STRIPES ^ 1);
+        let parity = if drives > 4 { 1 + random.below(2) } else { 1 };
+        let data = 2 + random.below(u64::from(drives) - parity - 2);
+        let size_bytes = (30 * (parity + 1) + 10 * u64::from(drives) + 6 + extra_mib) << 20;
+        let shape = (data as u8, parity as u8);
+        let set = format_striped_sim_set(sim, drives, (size_bytes * slots, slots), drives, shape);
+        (Self::with(&random, drives, parity as usize), set)
+    }
+
+    fn with(random: &Random, drives: u16, failures_max: usize) -> Self {
         let mut places: Vec<usize> = (0..usize::from(drives)).collect();
         for at in (1..places.len()).rev() {
             places.swap(at, random.below(at as u64 + 1) as usize);
         }
-        let failures_max = failures_max as usize;
         let victims = places[..failures_max].to_vec();
-        (Self { failures_max, victims, ..Self::default() }, set)
+        Self { failures_max, victims, ..Self::default() }
     }
 
     /// Returns whether a drive may have faults.
@@ -88,7 +120,7 @@ impl Mirrors {
 impl World {
     /// Sometimes takes away drives that may fail.
     pub(super) fn take_drives_away(&mut self) {
-        if self.plan.aim != Aim::Mirrors || !self.sim().random().one_in(4) {
+        if !self.plan.aim.is_redundant() || !self.sim().random().one_in(4) {
             return;
         }
         let random = self.shared.sim.random();
@@ -103,7 +135,7 @@ impl World {
         let Some(victim) = self.mirrors.victims.first().filter(|_| self.faults == Faults::Errors) else {
             return;
         };
-        if self.plan.aim == Aim::Mirrors && random.one_in(6) {
+        if self.plan.aim.is_redundant() && random.one_in(6) {
             let long_us = 2_000_000 + random.below(20_000_000);
             self.shared.note(|| format!("drive {victim} stands still for {long_us} us"));
             self.drives[*victim].stand_still_us(long_us);
@@ -153,16 +185,18 @@ impl World {
     pub(super) fn give_drives_back(&mut self) {
         self.replace_a_drive();
         let random = self.shared.sim.random();
-        let Mirrors { away, out, replaced, .. } = &mut self.mirrors;
+        let Mirrors { away, out, left_out, replaced, .. } = &mut self.mirrors;
         let may_return: Vec<usize> =
             away.difference(replaced).copied().filter(|_| random.one_in(2)).collect();
         if may_return.is_empty() {
             return;
         }
         away.retain(|drive| !may_return.contains(drive));
-        // What the view still counts on may not be wiped as well: nobody would bring it up to date.
+        // What the view still counts on may not be wiped as well: nobody would bring it up to date. One that was there
+        // may have become whole since.
+        let is_out = |at: &usize| out.contains(at) && left_out.contains(at);
         let wiped: Vec<usize> =
-            may_return.iter().copied().filter(|at| out.contains(at) && random.one_in(4)).collect();
+            may_return.iter().copied().filter(|at| is_out(at) && random.one_in(4)).collect();
         for drive in wiped {
             self.shared.note(|| format!("drive {drive} was wiped behind its superblock"));
             self.drives[drive].damage(SUPERBLOCKS_BYTES, |bytes| bytes.fill(0));
@@ -198,6 +232,7 @@ impl World {
         };
         if let Ok(node) = &opened {
             self.note_view(node);
+            self.mirrors.left_out = self.mirrors.away.clone();
             self.change_victims();
         }
         opened

@@ -47,16 +47,24 @@ pub enum Aim {
     Locks,
     /// Every byte has copies on other drives, and some drives fail and are taken away.
     Mirrors,
+    /// The same, and large objects are in striped sets.
+    Stripes,
 }
 
 impl Aim {
-    pub const NAMES: [(&'static str, Self); 5] = [
+    pub const NAMES: [(&'static str, Self); 6] = [
         ("nothing", Self::Nothing),
         ("compaction", Self::Compaction),
         ("versions", Self::Versions),
         ("locks", Self::Locks),
         ("mirrors", Self::Mirrors),
+        ("stripes", Self::Stripes),
     ];
+
+    /// Returns whether drives may be lost.
+    pub fn is_redundant(self) -> bool {
+        matches!(self, Self::Mirrors | Self::Stripes)
+    }
 
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, aim)| *aim == self).map_or("nothing", |(name, _)| name)
@@ -176,7 +184,7 @@ impl Plan {
 
     /// Returns whether clients do everything that there is.
     pub fn is_mixed(&self) -> bool {
-        matches!(self.aim, Aim::Nothing | Aim::Mirrors)
+        matches!(self.aim, Aim::Nothing | Aim::Mirrors | Aim::Stripes)
     }
 
     /// Returns the number of a client's operation.
@@ -193,7 +201,7 @@ impl Plan {
             (false, Aim::Versions) => 1 + random.below(2),
             (false, Aim::Locks) => 1,
             (false, Aim::Compaction) => random.below(2),
-            (false, Aim::Nothing | Aim::Mirrors) => [0, 1, 1, 2][random.below(4) as usize],
+            (false, Aim::Nothing | Aim::Mirrors | Aim::Stripes) => [0, 1, 1, 2][random.below(4) as usize],
         }
     }
 
@@ -203,7 +211,7 @@ impl Plan {
         let locks = match self.aim {
             Aim::Locks => true,
             Aim::Nothing => random.one_in(2),
-            Aim::Versions | Aim::Compaction | Aim::Mirrors => false,
+            Aim::Versions | Aim::Compaction | Aim::Mirrors | Aim::Stripes => false,
         };
         let (compliance, days) = (random.one_in(2), 1 + random.below(3) as u32);
         let default = random.one_in(4).then_some(DefaultKeep { compliance, days });

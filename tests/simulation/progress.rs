@@ -180,6 +180,10 @@ impl Context {
                 self.shared.model.borrow_mut().refuse(bucket, key, begun);
                 self.abort_unknown(bucket, key).await;
             }
+            // A drive may be slow, and uploads may age soon.
+            Err(EngineError::NoSuchUpload) if self.life.upload_age_ms.is_some() => {
+                self.shared.model.borrow_mut().refuse(bucket, key, begun);
+            }
             Err(error) => panic!("an upload fails after the last fault: {error}"),
         }
     }

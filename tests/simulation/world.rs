@@ -75,6 +75,8 @@ impl World {
         let random = sim.random();
         let aimed = plan.aim == Aim::Compaction;
         let shards: u16 = if aimed { 1 } else { [1, 1, 2, 2, 3, 4][random.below(6) as usize] };
+        // Each drive of striped sets is the home of a shard.
+        let shards = if plan.aim == Aim::Stripes { Mirrors::striped_drives(plan) } else { shards };
         let drives = if random.one_in(5) { 2 } else { 1 };
         let shards_of_drive = u64::from(shards.div_ceil(drives));
         // A shard needs an extent for the log, and what it holds back; the rest is for data, and
@@ -110,6 +112,7 @@ impl World {
         let slots = if aimed { 2 + random.below(2) } else { [1, 1, 2, 3][random.below(4) as usize] };
         let (mirrors, drives) = match plan.aim {
             Aim::Mirrors => Mirrors::format(&sim, plan, shards, (extra, slots)),
+            Aim::Stripes => Mirrors::format_striped(&sim, plan, shards, (extra, slots)),
             _ => {
                 let sizes = (size_bytes * slots, slots);
                 (Mirrors::default(), format_sim_drives(&sim, drives, sizes, shards))
@@ -161,7 +164,7 @@ impl World {
                 self.empty(&node);
             }
             match self.plan.aim {
-                Aim::Mirrors if !emptied => self.judge_copies(node),
+                aim if aim.is_redundant() && !emptied => self.judge_copies(node),
                 _ => self.kill(node),
             }
         }
@@ -227,7 +230,7 @@ impl World {
             _ => LifeFaults::unnoticed(random),
         };
         faults.damage |= self.damaged;
-        if self.plan.aim == Aim::Mirrors {
+        if self.plan.aim.is_redundant() {
             // Another copy takes the place of what a drive has not any more, and the node goes on without
             // a drive that fails.
             let opens_fail = faults.reads_fail || faults.writes_stop;
@@ -258,7 +261,7 @@ impl World {
     }
 
     pub(super) fn try_open(&mut self) -> Result<Rc<SimNode>, OpenError> {
-        if self.plan.aim == Aim::Mirrors {
+        if self.plan.aim.is_redundant() {
             return self.open_given();
         }
         self.shared.locks.restart();
@@ -300,7 +303,7 @@ impl World {
             self.cut_power();
             opened = self.try_open();
         }
-        if self.plan.aim == Aim::Mirrors && matches!(opened, Err(OpenError::Format(_))) {
+        if self.plan.aim.is_redundant() && matches!(opened, Err(OpenError::Format(_))) {
             self.leave_out_victims();
             opened = self.try_open();
         }

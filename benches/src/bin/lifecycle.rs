@@ -15,7 +15,9 @@ use ringbolt_benches::steady::{Operation, measure};
 use ringbolt_benches::usage::{own_cpu_us, pin_to_core};
 use ringbolt_benches::verdict::{Verdicts, at_most, exit_code};
 use ringbolt_engine::lifecycle::{Expiration, LifecycleCounters, LifecycleRules, Rule};
-use ringbolt_engine::node::{Core, FormatOptions, LifecycleOptions, NodeOptions, NodePlan, format_drive};
+use ringbolt_engine::node::{
+    Core, FormatOptions, LifecycleOptions, NodeOptions, NodePlan, Redundancy, format_drive,
+};
 use ringbolt_engine::types::{BucketId, ConfigKind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -123,8 +125,13 @@ impl Bench {
         let drive = options.dir.join("lifecycle.bin");
         let seed = [fastrand::u64(..), fastrand::u64(..), fastrand::u64(..), fastrand::u64(..)];
         let size_bytes = Some(options.size_gib << 30);
-        let format =
-            FormatOptions { size_bytes, shards: options.shards, failures_max: Some(0), force: true, seed };
+        let format = FormatOptions {
+            size_bytes,
+            shards: options.shards,
+            redundancy: Some(Redundancy::NONE),
+            force: true,
+            seed,
+        };
         let paths: [&Path; 1] = [&drive];
         format_drive(&paths, &format, &mut |_, _| {})?;
         let executor = Executor::new()?;

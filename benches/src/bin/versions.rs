@@ -14,7 +14,7 @@ use ringbolt_benches::usage::{own_cpu_us, pin_to_core};
 use ringbolt_benches::verdict::exit_code;
 use ringbolt_engine::check::{Finding, Progress, Watcher, check, open_media};
 use ringbolt_engine::node::{
-    Core, Environment, FormatOptions, NodeOptions, NodePlan, Opened, ScrubOptions, format_drive,
+    Core, Environment, FormatOptions, NodeOptions, NodePlan, Opened, Redundancy, ScrubOptions, format_drive,
 };
 use ringbolt_engine::types::{
     BucketCreated, BucketId, Deleted, ListQuery, ObjectMeta, Version, VersionItem, Versioning, VersionsQuery,
@@ -333,7 +333,8 @@ fn run(options: &Options) -> Result<bool, AnyError> {
     let drive = options.dir.join("versions.bin");
     let seed = [fastrand::u64(..), fastrand::u64(..), fastrand::u64(..), fastrand::u64(..)];
     let size_bytes = Some(options.size_gib << 30);
-    let format = FormatOptions { size_bytes, shards: 1, failures_max: Some(0), force: true, seed };
+    let format =
+        FormatOptions { size_bytes, shards: 1, redundancy: Some(Redundancy::NONE), force: true, seed };
     format_drive(&[drive.as_path()], &format, &mut |_, _| {})?;
     let (well, counts, ids) = {
         let executor = Executor::new()?;

@@ -153,7 +153,9 @@ impl Set {
             device: self.media[usize::from(*drive)].device.clone(),
             watch: None,
         };
-        Drives::new(self.layout.homes_of(shard).iter().map(reach).collect())
+        let mut homes: Vec<Reached> = self.layout.drives_of(shard).iter().map(reach).collect();
+        let others = homes.split_off(self.layout.homes_of(shard).len());
+        Drives::with_others(homes, others)
     }
 }
 

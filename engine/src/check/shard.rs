@@ -113,7 +113,7 @@ impl Run<'_> {
                 watcher.progress(&Progress { share, ..shown });
             }
         };
-        let medium_of = |home: usize| &set.media[usize::from(set.layout.homes_of(shard)[home])];
+        let medium_of = |home: usize| &set.media[usize::from(set.layout.drives_of(shard)[home])];
         let flaws = match source.verify(&recovered.state, deep, &mut progress).await {
             Ok(flaws) => flaws,
             Err(RecoverError::Device(error)) => return Err(error.into()),
@@ -275,7 +275,8 @@ impl Run<'_> {
         totals.live_bytes += census.live_bytes;
         totals.dead_bytes += census.dead_bytes;
         totals.reserved_bytes += census.owned_bytes - census.live_bytes - census.dead_bytes;
-        totals.copies_bytes += copies * u64::from(source.geometry.extent_bytes) - census.owned_bytes;
+        let members_bytes = copies * u64::from(source.geometry.extent_bytes);
+        totals.copies_bytes += members_bytes.saturating_sub(census.owned_bytes);
         // Changes since the checkpoint began would be in the log.
         let found = recovered.state.objects();
         if let Some(counted) = recovered.counted.filter(|count| *count != found && recovered.replayed == 0) {

@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use futures_util::future::join_all;
 
 use super::geometry::{Geometry, SetPlace};
-use super::members::Members;
+use super::members::{Member, Members};
 use crate::device::flush::FlushGroup;
 use crate::device::watch::{Part, Watch};
 use crate::device::{Device, DeviceError, Durability, IoFuture};
@@ -134,45 +134,80 @@ impl SetCopy<'_> {
     }
 }
 
-/// The drives that hold a shard's sets, the first home first. Clones share them.
+/// The drives that hold a shard's sets, the first home first. Behind the homes come those that hold only striped
+/// sets. Clones share them.
 #[derive(Clone)]
-pub struct Drives(Rc<Vec<Reached>>);
+pub struct Drives(Rc<AllDrives>);
+
+struct AllDrives {
+    all: Vec<Reached>,
+    /// How many of them are homes.
+    homes: usize,
+}
 
 impl Drives {
     /// # Panics
     /// Panics when there is no drive.
     pub fn new(drives: Vec<Reached>) -> Self {
-        assert!(!drives.is_empty(), "a shard has a home");
-        Self(Rc::new(drives))
+        Self::with_others(drives, Vec::new())
     }
 
-    /// Returns the first `count` drives, at the same places.
+    /// Makes it of the homes, and of the other drives that striped sets may lie on.
+    ///
+    /// # Panics
+    /// Panics when there is no home.
+    pub fn with_others(homes: Vec<Reached>, others: Vec<Reached>) -> Self {
+        assert!(!homes.is_empty(), "a shard has a home");
+        let count = homes.len();
+        Self(Rc::new(AllDrives { all: homes.into_iter().chain(others).collect(), homes: count }))
+    }
+
+    /// Returns the first `count` homes, at the same places, and the drives that are no homes.
     pub fn first(&self, count: usize) -> Self {
-        Self::new(self.0[..count].to_vec())
+        Self::with_others(self.0.all[..count].to_vec(), self.0.all[self.0.homes..].to_vec())
     }
 
-    /// Returns the number of drives.
+    /// Returns the number of homes.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.0.homes
     }
 
+    /// Returns the homes.
     pub fn iter(&self) -> std::slice::Iter<'_, Reached> {
-        self.0.iter()
+        self.0.all[..self.0.homes].iter()
     }
 
-    /// Returns the places of the drives that are in the view in use.
+    /// Returns the homes and the other drives.
+    pub fn all(&self) -> &[Reached] {
+        &self.0.all
+    }
+
+    /// Returns the places of the homes that are in the view in use.
     pub fn places(&self) -> Vec<usize> {
         (0..self.count()).filter(|at| !self.get(*at).has_left()).collect()
     }
 
+    /// Returns the places of all drives that are in the view in use and may have something of the shard.
+    pub fn all_places(&self) -> Vec<usize> {
+        (0..self.all().len()).filter(|at| !self.get(*at).has_left()).collect()
+    }
+
     /// Returns the drive at a place.
     pub fn get(&self, at: usize) -> &Reached {
-        &self.0[at]
+        &self.0.all[at]
+    }
+
+    /// Returns the member of a striped set with this number, if the set has it on a drive that can be reached.
+    pub fn member(&self, place: SetPlace, member: usize) -> Option<SetCopy<'_>> {
+        let Member { drive: number, extent } = place.members.iter().nth(member)?;
+        let at = self.0.all.iter().position(|drive| drive.geometry.drive == number)?;
+        let drive = self.get(at);
+        (!drive.has_left()).then_some(SetCopy { at, drive, extent })
     }
 
     /// Returns the copies of a set that can be reached, in the order of the drives.
     pub fn copies(&self, place: SetPlace) -> impl Iterator<Item = SetCopy<'_>> {
-        let here = self.0.iter().enumerate().filter(|(_, drive)| !drive.has_left());
+        let here = self.all().iter().enumerate().filter(|(_, drive)| !drive.has_left());
         here.filter_map(move |(at, drive)| {
             let extent = place.members.on(drive.geometry.drive)?;
             Some(SetCopy { at, drive, extent })
@@ -231,25 +266,32 @@ impl Drives {
     pub fn set_of(&self, set: &SetV1) -> Result<(SetPlace, u8), FormatDamage> {
         let known = [KIND_LOG, KIND_CHECKPOINT, KIND_SLICES].contains(&set.kind);
         let members = Members::of_disk(&set.members)?;
-        if members.count() > usize::from(self.0[0].geometry.copies) {
+        let geometry = &self.get(0).geometry;
+        let most = match set.kind {
+            KIND_SLICES if geometry.shape.is_striped() => geometry.shape.members(),
+            _ => usize::from(geometry.copies),
+        };
+        if members.count() > most {
             return Err(FormatDamage::Field("members of a set"));
         }
         let place = SetPlace { set: set.set, birth: set.birth, members };
         let fits = |copy: SetCopy<'_>| copy.extent < copy.drive.geometry.extents;
-        if self.copies(place).next().is_none() || !self.copies(place).all(fits) {
+        // Of a striped set that is lost, as the operator has accepted, nothing is read.
+        let may_be_lost = set.kind == KIND_SLICES && geometry.shape.is_striped();
+        let is_lost = self.copies(place).next().is_none() && !may_be_lost;
+        if is_lost || !self.copies(place).all(fits) {
             return Err(FormatDamage::Field("member of a set"));
         }
         // The lowest free number is always the next, so none is greater than a home has extents. But with copies
         // the one that had most may be lost.
-        let is_alone = self.0[0].geometry.copies == 1;
-        let most = if is_alone { self.0[0].geometry.extents } else { SETS_MAX };
+        let most = if geometry.copies == 1 { geometry.extents } else { SETS_MAX };
         if !known || set.set >= most.min(SETS_MAX) {
             return Err(FormatDamage::Field("set"));
         }
         Ok((place, set.kind))
     }
 
-    /// Makes what was written before durable, on every drive.
+    /// Makes what was written before durable, on every home.
     ///
     /// # Errors
     /// Returns [`DeviceError`] when a device fails.
@@ -270,7 +312,7 @@ pub enum Writes {
     All(CopyWrites),
 }
 
-/// The writes of several copies.
+/// The writes of several copies, or of members of a striped set.
 pub struct CopyWrites {
     /// Those that are on their way, by the places of the homes.
     running: Vec<(usize, IoFuture)>,
@@ -311,6 +353,17 @@ impl CopyWrites {
     }
 }
 
+/// A write of a member of a striped set.
+pub struct MemberWrite {
+    /// Number of the member.
+    pub member: usize,
+    /// Byte offset in the set.
+    pub offset: u32,
+    /// How many bytes of the buffer are written.
+    pub length: usize,
+    pub buffer: Buffer,
+}
+
 /// The drives of a shard with the groups by which this core shares their flushes.
 #[derive(Clone)]
 pub struct SetWriter {
@@ -324,7 +377,7 @@ impl SetWriter {
     /// # Panics
     /// Panics when there is not a group for each drive.
     pub fn new(drives: Drives, flushes: Vec<Rc<FlushGroup>>, losses: Rc<dyn Losses>) -> Self {
-        assert_eq!(drives.count(), flushes.len(), "a group for each drive");
+        assert_eq!(drives.all().len(), flushes.len(), "a group for each drive");
         Self { drives, flushes: Rc::new(flushes), losses }
     }
 
@@ -335,13 +388,14 @@ impl SetWriter {
         &self,
         change: impl Fn(usize, &Rc<dyn Device>, &Rc<FlushGroup>) -> (Rc<dyn Device>, Rc<FlushGroup>),
     ) -> Self {
-        let all = self.drives.iter().zip(&*self.flushes).enumerate();
+        let all = self.drives.all().iter().zip(&*self.flushes).enumerate();
         let changed = all.map(|(at, (drive, flush))| {
             let (device, flush) = change(at, &drive.device, flush);
             (Reached { device, ..drive.clone() }, flush)
         });
-        let (drives, flushes): (Vec<_>, Vec<_>) = changed.unzip();
-        Self::new(Drives::new(drives), flushes, self.losses.clone())
+        let (mut homes, flushes): (Vec<_>, Vec<_>) = changed.unzip();
+        let others = homes.split_off(self.drives.count());
+        Self::new(Drives::with_others(homes, others), flushes, self.losses.clone())
     }
 
     /// Drops the drive at a place among the homes from the view, because it failed.
@@ -370,7 +424,20 @@ impl SetWriter {
         }
     }
 
-    /// Makes what was written before durable, on every drive.
+    /// Starts writes of members of a striped set, each to a drive at a place, of the buffer's first bytes to a byte
+    /// of the set.
+    pub fn write_members(&self, place: SetPlace, writes: Vec<MemberWrite>) -> Writes {
+        let write = |MemberWrite { member, offset, length, buffer }| {
+            let copy = self.drives.member(place, member)?;
+            Some((copy.at, copy.write(offset, length, buffer, Durability::Deferred)))
+        };
+        // What is not here is made up for by the other members.
+        let running = writes.into_iter().filter_map(write).collect();
+        let outcomes = Outcomes { is_somewhere: true, ..Outcomes::default() };
+        Writes::All(CopyWrites { running, outcomes, losses: self.losses.clone(), settling: None })
+    }
+
+    /// Makes what was written before durable, on every home.
     ///
     /// # Errors
     /// Returns [`DeviceError`] when a device fails that the node can not go on without.
@@ -378,12 +445,32 @@ impl SetWriter {
         if let [only] = self.flushes.as_slice() {
             return only.flush().await;
         }
-        let all = self.drives.iter().zip(&*self.flushes).enumerate();
+        self.flush_those(|at| at < self.drives.count()).await
+    }
+
+    /// Makes what was written to slices before durable: on every home, or on every drive if slices are striped.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`Self::flush`].
+    pub async fn flush_slices(&self, sets: &[SetPlace]) -> Result<(), DeviceError> {
+        if !self.drives.get(0).geometry.shape.is_striped() {
+            return self.flush().await;
+        }
+        let has = |at: usize| {
+            let number = self.drives.get(at).geometry.drive;
+            sets.iter().any(|set| set.members.on(number).is_some())
+        };
+        self.flush_those(has).await
+    }
+
+    async fn flush_those(&self, is_meant: impl Fn(usize) -> bool) -> Result<(), DeviceError> {
+        let all = self.drives.all().iter().zip(&*self.flushes).enumerate();
         let flush = |(at, (_, group)): (usize, (_, &Rc<FlushGroup>))| {
             let group = group.clone();
             async move { (at, group.flush().await) }
         };
-        let flushed = join_all(all.filter(|(_, (drive, _))| !drive.has_left()).map(flush)).await;
+        let here = all.filter(|(at, (drive, _))| is_meant(*at) && !drive.has_left());
+        let flushed = join_all(here.map(flush)).await;
         let mut outcomes = Outcomes::default();
         for (at, outcome) in flushed {
             outcomes.note(at, outcome);

@@ -2,6 +2,7 @@
 //! other formats and lives.
 
 use super::members::Members;
+use super::shape::Shape;
 use crate::format::set::SetV1;
 use crate::format::{BLOCK_BYTES, batch};
 use crate::hook::Planted;
@@ -21,6 +22,8 @@ pub struct Geometry {
     pub drive: u16,
     /// The most members of a set whose members are copies: M + 1.
     pub copies: u8,
+    /// The members of a set of slices.
+    pub shape: Shape,
     /// The number of this life of the node.
     pub epoch: u32,
     pub(crate) planted: Planted,

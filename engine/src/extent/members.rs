@@ -5,8 +5,9 @@ use std::fmt;
 use crate::format::FormatDamage;
 use crate::format::set::MemberV1;
 
-/// The most members of a set in this version of the program: a copy on each home of a shard.
-pub const MEMBERS_MAX: usize = crate::format::superblock::HOMES;
+/// The most members of a set: those of a striped one. A set whose members are copies has at most as many as a shard
+/// has homes.
+pub const MEMBERS_MAX: usize = crate::format::slice::MEMBERS_OF_SLICES_MAX;
 
 /// An extent on a drive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,10 +70,15 @@ impl Members {
         self.iter().map(to_disk).collect()
     }
 
-    /// Returns these members and one more, which those on drives that `give_way` leave their place to. Returns
-    /// `None` when there are too many, or one is on its drive.
+    /// Returns these members and one more, which takes the place of the first one on a drive that is to `give_way`;
+    /// others on such drives leave. Returns `None` when there are too many, or one is on its drive.
     pub fn with(&self, member: Member, give_way: impl Fn(u16) -> bool) -> Option<Self> {
-        Self::new(self.iter().filter(|other| !give_way(other.drive)).chain([member]))
+        let mut new = Some(member);
+        let mut all = Vec::with_capacity(MEMBERS_MAX);
+        for other in self.iter() {
+            all.extend(if give_way(other.drive) { new.take() } else { Some(other) });
+        }
+        Self::new(all.into_iter().chain(new))
     }
 
     pub fn first(&self) -> Member {
@@ -115,7 +121,12 @@ mod tests {
         assert_eq!(Members::of_disk(&two.to_disk()), Ok(two));
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[(1, 2), (1, 3)]), None);
-        assert_eq!(of(&[(0, 0), (1, 0), (2, 0), (3, 0), (4, 0)]), None);
+        let many = |count: u16| Members::new((0..count).map(|drive| Member { drive, extent: 0 }));
+        assert!(many(MEMBERS_MAX as u16).is_some() && many(MEMBERS_MAX as u16 + 1).is_none());
+        let with = |drive, gives_way: u16| two.with(Member { drive, extent: 5 }, |drive| drive == gives_way);
+        assert_eq!(with(7, 3), of(&[(7, 5), (1, 7)]), "it takes the place of the one that leaves");
+        assert_eq!(with(7, 9), of(&[(3, 9), (1, 7), (7, 5)]));
+        assert_eq!(with(1, 3), None, "two on one drive");
         let elsewhere = MemberV1 { node: 1, drive: 0, extent: 0 };
         assert!(Members::of_disk(&[elsewhere]).is_err());
         assert_eq!(of(&[(NO_DRIVE, 0)]), None);

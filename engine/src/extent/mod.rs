@@ -12,14 +12,15 @@ mod drives;
 mod geometry;
 mod members;
 pub mod sets;
+mod shape;
 pub mod slices;
 
-pub use self::drives::{Drives, Losses, Outcomes, Reached, SetCopy, SetWriter, Writes};
+pub use self::drives::{Drives, Losses, MemberWrite, Outcomes, Reached, SetCopy, SetWriter, Writes};
 pub use self::geometry::{Geometry, LogSet, SetPlace};
 pub use self::members::{MEMBERS_MAX, Member, Members};
-use crate::format::BLOCK_BYTES;
+pub use self::shape::{Piece, Shape};
 use crate::format::record::{RunV1, SegmentV1};
-use crate::format::slice::{SLICE_BYTES, SliceHeaderOnDisk, SliceIdentity, UNIT_BYTES, UNITS_PER_SLOT};
+use crate::format::slice::{Membership, SliceHeaderOnDisk, SliceIdentity, UNITS_PER_SLOT};
 
 /// The place of a slice, and its part of the segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,46 +44,18 @@ impl SlicePlace {
     }
 
     /// Returns whether a header that was read here is that of this slice of the segment with this
-    /// generation.
+    /// generation, for this member.
     pub fn is_headed_by(
         &self,
         header: &SliceHeaderOnDisk,
         owner: (u64, u16),
-        birth: u64,
-        generation: u64,
+        (birth, generation): (u64, u64),
+        member: Membership,
     ) -> bool {
-        header.identity() == self.identity(owner, birth, generation) && header.length.get() == self.length
+        header.identity() == self.identity(owner, birth, generation)
+            && header.length.get() == self.length
+            && header.membership() == member
     }
-}
-
-/// Returns the units of the tail slice of a body of `length` bytes, or 0 if the body ends with a
-/// full slice.
-pub fn tail_units(length: u64) -> u32 {
-    match (length % SLICE_BYTES as u64) as usize {
-        0 => 0,
-        tail => (BLOCK_BYTES + tail).div_ceil(UNIT_BYTES) as u32,
-    }
-}
-
-/// Returns the number of full slices of a body of `length` bytes.
-pub fn full_slices(length: u64) -> u64 {
-    length / SLICE_BYTES as u64
-}
-
-/// Returns the slices of a segment in order.
-pub fn slices_of(segment: &SegmentV1) -> impl Iterator<Item = SlicePlace> + '_ {
-    let tail_length = (segment.length % SLICE_BYTES as u64) as u32;
-    let places = segment.runs.iter().flat_map(move |run| {
-        let count = run.slices.max(1);
-        let length = if run.slices == 0 { tail_length } else { SLICE_BYTES as u32 };
-        (0..count).map(move |at| (run.extent, (run.unit + at * UNITS_PER_SLOT) * UNIT_BYTES as u32, length))
-    });
-    places.enumerate().map(|(number, (extent, offset, length))| SlicePlace {
-        extent,
-        offset,
-        number: number as u32,
-        length,
-    })
 }
 
 /// Returns a run for each slice of a segment, in order.
@@ -151,35 +124,4 @@ impl RunCount {
             runs: sum.runs + 1,
         })
     }
-}
-
-/// Returns the units that a segment takes.
-pub fn segment_units(segment: &SegmentV1) -> u64 {
-    segment.runs.iter().map(|run| u64::from(run_units(run, segment.length))).sum()
-}
-
-/// Returns whether the runs are those of a body of the segment's length, and lie within sets of
-/// `units_per_extent` units each. A segment that was read from a drive is checked with this before
-/// anything else relies on it.
-pub fn is_whole(segment: &SegmentV1, units_per_extent: u32) -> bool {
-    let lies_within = |run: &RunV1| {
-        let units = match run.slices {
-            0 => Some(tail_units(segment.length)),
-            slices => slices.checked_mul(UNITS_PER_SLOT),
-        };
-        let end = units.and_then(|units| run.unit.checked_add(units));
-        end.is_some_and(|end| end <= units_per_extent)
-    };
-    let full: u64 = segment.runs.iter().map(|run| u64::from(run.slices)).sum();
-    let tails = segment.runs.iter().filter(|run| run.slices == 0).count();
-    let tail_is_last = segment.runs.iter().rev().skip(1).all(|run| run.slices > 0);
-    segment.runs.iter().all(lies_within)
-        && full == full_slices(segment.length)
-        && tails == usize::from(tail_units(segment.length) > 0)
-        && tail_is_last
-}
-
-/// Returns the units that a run takes in a segment of `length` bytes.
-pub fn run_units(run: &RunV1, length: u64) -> u32 {
-    if run.slices == 0 { tail_units(length) } else { run.slices * UNITS_PER_SLOT }
 }

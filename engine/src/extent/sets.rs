@@ -241,6 +241,11 @@ impl Places {
         }
     }
 
+    /// Returns all places.
+    pub fn all(&self) -> &[SetPlace] {
+        &self.places
+    }
+
     /// Returns the memory of the places, bytes.
     pub fn memory_bytes(&self) -> usize {
         self.places.capacity() * size_of::<SetPlace>()

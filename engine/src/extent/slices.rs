@@ -25,6 +25,9 @@ pub struct SliceSpace {
     by_gap: BTreeSet<(u32, u32)>,
     /// Extents that compaction empties. They are in neither `open_full` nor `by_gap`.
     closed: BTreeSet<u32>,
+    /// Striped sets that lack a drive, so that nothing new is placed there as long as others lack none. They are in
+    /// neither of those lists.
+    resting: BTreeSet<u32>,
     used_units: u64,
     /// The part of `used_units` that is in tail slices.
     tail_units: u64,
@@ -60,6 +63,7 @@ impl SliceSpace {
             tails: BTreeMap::new(),
             by_gap: BTreeSet::new(),
             closed: BTreeSet::new(),
+            resting: BTreeSet::new(),
             used_units: 0,
             tail_units: 0,
         }
@@ -106,8 +110,12 @@ impl SliceSpace {
     pub fn victims(&self, units_max: u64, skip: impl Fn(u32, u32) -> bool) -> Vec<u32> {
         let full = self.open_full.iter().map(|extent| (*extent, false));
         let tails = self.by_gap.iter().map(|(_, extent)| (*extent, true));
+        let resting =
+            self.resting.iter().filter(|extent| self.has_gap(**extent) && !self.closed.contains(extent));
+        let resting = resting.map(|extent| (*extent, self.tails.contains_key(extent)));
         let mut candidates: Vec<Candidate> = full
             .chain(tails)
+            .chain(resting)
             .map(|(extent, for_tails)| Candidate { extent, used: self.used_units_of(extent), for_tails })
             .collect();
         candidates.sort_by_key(|candidate| (candidate.used, candidate.extent));
@@ -115,7 +123,11 @@ impl SliceSpace {
             true => u64::from(self.units_per_extent),
             false => u64::from(self.slots_per_extent * UNITS_PER_SLOT),
         };
-        let free = |of: &Candidate| capacity(of.for_tails) - u64::from(of.used);
+        // Nothing is moved into a set that rests.
+        let free = |of: &Candidate| match self.resting.contains(&of.extent) {
+            true => 0,
+            false => capacity(of.for_tails) - u64::from(of.used),
+        };
         let room_in =
             |kind: bool| candidates.iter().filter(|one| one.for_tails == kind).map(free).sum::<u64>();
         let mut room = [room_in(false), room_in(true)];
@@ -138,6 +150,13 @@ impl SliceSpace {
         victims
     }
 
+    /// Returns whether an extent has a free slot or gap.
+    fn has_gap(&self, extent: u32) -> bool {
+        let of_full = self.full.get(&extent).map(|used| used.count_ones() < self.slots_per_extent);
+        let of_tails = self.tails.get(&extent).map(|tail| tail.longest_gap > 0);
+        of_full.or(of_tails).unwrap_or(false)
+    }
+
     /// Closes an extent: nothing new is placed there from now on.
     pub fn close(&mut self, extent: u32) {
         assert!(self.contains(extent) && self.closed.insert(extent), "extent {extent} can not be closed");
@@ -147,11 +166,31 @@ impl SliceSpace {
         }
     }
 
+    /// Lets the extents rest for which `lacks` returns true, and no others: nothing new is placed there.
+    pub fn rest(&mut self, lacks: impl Fn(u32) -> bool) {
+        let all: Vec<u32> = self.extents().collect();
+        for extent in all {
+            let lacks = lacks(extent);
+            if lacks && self.resting.insert(extent) {
+                self.open_full.remove(&extent);
+                if let Some(tail) = self.tails.get(&extent) {
+                    self.by_gap.remove(&(tail.longest_gap, extent));
+                }
+            } else if !lacks && self.resting.remove(&extent) && !self.closed.contains(&extent) {
+                self.place_again(extent);
+            }
+        }
+    }
+
     /// Opens a closed extent again. It does nothing if the extent has left the shard meanwhile.
     pub fn reopen(&mut self, extent: u32) {
-        if !self.closed.remove(&extent) {
-            return;
+        if self.closed.remove(&extent) && !self.resting.contains(&extent) {
+            self.place_again(extent);
         }
+    }
+
+    /// Lets something new be placed in an extent again.
+    fn place_again(&mut self, extent: u32) {
         if let Some(used) = self.full.get(&extent)
             && used.count_ones() < self.slots_per_extent
         {
@@ -292,7 +331,7 @@ impl SliceSpace {
             assert_eq!(*used & mask, mask, "{run:?} is not allocated");
             *used &= !mask;
             if *used > 0 {
-                if !self.closed.contains(&run.extent) {
+                if !self.closed.contains(&run.extent) && !self.resting.contains(&run.extent) {
                     self.open_full.insert(run.extent);
                 }
                 return None;
@@ -301,6 +340,7 @@ impl SliceSpace {
             self.open_full.remove(&run.extent);
         }
         self.closed.remove(&run.extent);
+        self.resting.remove(&run.extent);
         Some(run.extent)
     }
 }
@@ -469,6 +509,38 @@ mod tests {
         assert!(!space.by_gap.iter().any(|(_, extent)| *extent == 1));
         space.reopen(1);
         assert_eq!(space.by_gap.iter().filter(|(_, extent)| *extent == 1).count(), 1);
+    }
+
+    #[test]
+    fn nothing_new_is_placed_where_a_drive_is_missing() {
+        let mut space = SliceSpace::new(2 * UNITS_PER_SLOT);
+        (0..2).for_each(|extent| space.add(extent, false));
+        (2..4).for_each(|extent| space.add(extent, true));
+        let [full, other, last] = [(); 3].map(|()| space.allocate_full(1).expect("room"));
+        let tail = space.allocate_tail(9).expect("room");
+        assert_eq!((full.extent, last.extent, tail.extent), (0, 1, 2));
+        assert_eq!(space.free(&other, UNITS_PER_SLOT), None);
+        space.rest(|set| set % 2 == 0);
+        assert!(
+            space.victims(u64::MAX, |_, _| false).contains(&0),
+            "what rests may be moved to where all drives are"
+        );
+        assert_eq!(space.allocate_full(9).map(|run| (run.extent, run.slices)), Some((1, 1)));
+        assert_eq!((space.allocate_full(1), space.allocate_tail(9).map(|run| run.extent)), (None, Some(3)));
+        // What is there may leave, and a set that is empty leaves.
+        assert_eq!((space.free(&full, UNITS_PER_SLOT), space.free(&tail, 9)), (Some(0), Some(2)));
+        space.add(0, false);
+        assert_eq!(
+            space.allocate_full(1).map(|run| run.extent),
+            Some(0),
+            "the number is that of another set"
+        );
+        space.close(3);
+        space.rest(|_| true);
+        space.rest(|_| false);
+        assert!(space.has_full() && !space.has_tail(1), "the closed one stays closed");
+        space.reopen(3);
+        assert!(space.has_tail(2 * UNITS_PER_SLOT - 9));
     }
 
     proptest! {

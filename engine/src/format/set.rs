@@ -16,6 +16,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 pub const SETS_MAX: u32 = 1 << 20;
 /// Encoded size of a set with one member, bytes.
 pub const SET_BYTES: usize = 29;
+/// What each further member adds to that, bytes.
+pub const FURTHER_MEMBER_BYTES: usize = 8;
 
 /// The set holds batches of the log.
 pub const KIND_LOG: u8 = 1;

@@ -1,4 +1,5 @@
-//! The header of a slice: identity and checksums of up to 4 MiB of a large object.
+//! The header of a slice, or of what a member of a striped set has of one: identity and checksums of up to 4 MiB of a
+//! large object.
 //!
 //! Invariants:
 //! - The header is the slice's first block. The payload follows, padded to whole blocks with zeros.
@@ -8,9 +9,10 @@
 //!   in the set and at the offset that it names. After a lost or misdirected write, or a misdirected
 //!   read, the header is another one, and this is noticed.
 //! - Data blocks carry no mark: the checksums of an accepted header prove them.
-//! - A set of slices has one data member and no parity in this version of the program. The header
-//!   has room for the checksums of all data members, which the header of a parity member will hold.
-//!   Those, key id and tag are zero.
+//! - In a striped set each member has a header of its own before its chunk: the length is that of the whole slice,
+//!   and the checksums are those of the chunk, with the padding of its last block. A parity member's header also has
+//!   the checksums of all data members, so that what is made from parity is verified too.
+//! - Elsewhere the room for those is zero, as key id and tag are.
 
 use std::mem::{offset_of, size_of};
 
@@ -18,6 +20,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::mark::{Structure, mark};
 use super::{BLOCK_BYTES, FormatDamage, Le16, Le32, Le64};
+use crate::stripe::{DATA_MAX, PARITY_MAX};
 
 pub const MAGIC: [u8; 8] = *b"RBSLICE3";
 /// Bytes of payload of a full slice.
@@ -32,9 +35,11 @@ const CRC_BLOCKS: usize = SLICE_BYTES / CRC_BLOCK_BYTES;
 
 /// The most data members of a set of slices, so that a parity member's header can hold the checksums
 /// of all.
-pub const DATA_MEMBERS_MAX: usize = 14;
+pub const DATA_MEMBERS_MAX: usize = DATA_MAX;
 /// Bytes of a slice's payload that lie next to each other in one data member of its set.
 pub const ROW_BYTES: u32 = CRC_BLOCK_BYTES as u32;
+/// The most members of a set of slices, so that 64 KiB of each, and their headers, fit into 1 MiB together.
+pub const MEMBERS_OF_SLICES_MAX: usize = 15;
 /// The version of the header.
 const VERSION: u16 = 3;
 
@@ -51,7 +56,7 @@ pub struct SliceHeaderOnDisk {
     pub generation: Le64,
     /// Number of the slice within the segment, from 0.
     pub number: Le32,
-    /// Bytes of payload, from 1 to [`SLICE_BYTES`].
+    /// Bytes of payload of the slice, from 1 to [`SLICE_BYTES`] for each data member.
     pub length: Le32,
     /// The first half of the UUID of the format.
     pub format: Le64,
@@ -81,6 +86,47 @@ pub struct SliceHeaderOnDisk {
     pub data_crcs: [[Le32; CRC_BLOCKS]; DATA_MEMBERS_MAX],
 }
 
+/// The member of a set for which a header is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// Number of the member, from 0; data members come first.
+    pub member: u8,
+    pub data_members: u8,
+    pub parity_members: u8,
+}
+
+impl Membership {
+    /// That of each member of a set whose members are alike.
+    pub const ALIKE: Self = Self { member: 0, data_members: 1, parity_members: 0 };
+
+    fn is_parity(self) -> bool {
+        self.member >= self.data_members
+    }
+
+    fn is_possible(self) -> bool {
+        let Self { member, data_members, parity_members } = self;
+        let is_striped = (2..=DATA_MEMBERS_MAX).contains(&usize::from(data_members))
+            && (1..=PARITY_MAX).contains(&usize::from(parity_members))
+            && usize::from(data_members + parity_members) <= MEMBERS_OF_SLICES_MAX
+            && member < data_members + parity_members;
+        self == Self::ALIKE || is_striped
+    }
+
+    /// Returns the most bytes of payload of a slice of such a set.
+    fn slice_bytes_max(self) -> u32 {
+        u32::from(self.data_members) * SLICE_BYTES as u32
+    }
+}
+
+/// The checksums that a header has.
+#[derive(Clone, Copy, Debug)]
+pub struct ChunkCrcs<'a> {
+    /// The crc32c of each 64 KiB of the member's chunk.
+    pub own: &'a [u32],
+    /// Those of all data members, in the header of a parity member; else none.
+    pub data: &'a [Vec<u32>],
+}
+
 /// The identity of a slice and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SliceIdentity {
@@ -108,13 +154,30 @@ const _: () = {
 };
 
 impl SliceHeaderOnDisk {
-    /// Returns the header, with its checksum, of a slice of `length` bytes.
+    /// Returns the header, with its checksum, of a slice of `length` bytes whose members are alike.
     pub fn new(identity: SliceIdentity, length: u32, crcs: &[u32]) -> Self {
         assert_eq!(crcs.len(), (length as usize).div_ceil(CRC_BLOCK_BYTES), "a crc for each 64 KiB");
-        let mut block_crcs = [Le32::new(0); CRC_BLOCKS];
-        for (slot, crc) in block_crcs.iter_mut().zip(crcs) {
-            *slot = Le32::new(*crc);
-        }
+        Self::of_member(identity, length, Membership::ALIKE, ChunkCrcs { own: crcs, data: &[] })
+    }
+
+    /// Returns a member's header, with its checksum, of a slice of `length` bytes.
+    ///
+    /// # Panics
+    /// Panics when there are more checksums than a chunk can have, or no such member.
+    pub fn of_member(identity: SliceIdentity, length: u32, of: Membership, crcs: ChunkCrcs<'_>) -> Self {
+        assert!(of.is_possible(), "a header of {of:?}");
+        assert!(
+            crcs.data.len() == if of.is_parity() { usize::from(of.data_members) } else { 0 },
+            "checksums"
+        );
+        let on_disk = |crcs: &[u32]| {
+            let mut all = [Le32::new(0); CRC_BLOCKS];
+            assert!(crcs.len() <= CRC_BLOCKS, "{} checksums of a chunk", crcs.len());
+            all.iter_mut().zip(crcs).for_each(|(slot, crc)| *slot = Le32::new(*crc));
+            all
+        };
+        let mut data_crcs = [[Le32::new(0); CRC_BLOCKS]; DATA_MEMBERS_MAX];
+        data_crcs.iter_mut().zip(crcs.data).for_each(|(slot, crcs)| *slot = on_disk(crcs));
         let mut header = Self {
             magic: MAGIC,
             crc: Le32::new(0),
@@ -127,17 +190,17 @@ impl SliceHeaderOnDisk {
             birth: Le64::new(identity.birth),
             set: Le32::new(identity.set),
             offset: Le32::new(identity.offset),
-            member: 0,
-            data_members: 1,
-            parity_members: 0,
+            member: of.member,
+            data_members: of.data_members,
+            parity_members: of.parity_members,
             reserved: 0,
             row_bytes: Le32::new(ROW_BYTES),
             key_id: Le32::new(0),
             reserved_key: [0; 4],
             tag: [0; 16],
             reserved_tail: [0; 168],
-            block_crcs,
-            data_crcs: [[Le32::new(0); CRC_BLOCKS]; DATA_MEMBERS_MAX],
+            block_crcs: on_disk(crcs.own),
+            data_crcs,
         };
         header.seal();
         header
@@ -175,6 +238,23 @@ impl SliceHeaderOnDisk {
         }
     }
 
+    /// Returns for which member the header claims to be.
+    pub fn membership(&self) -> Membership {
+        let Self { member, data_members, parity_members, .. } = *self;
+        Membership { member, data_members, parity_members }
+    }
+
+    /// Returns the crc32c of the 64 KiB from byte `offset` on of a data member's chunk, as a parity member's header
+    /// has it.
+    pub fn data_crc(&self, member: usize, offset: usize) -> u32 {
+        self.data_crcs[member][offset / CRC_BLOCK_BYTES].get()
+    }
+
+    /// Returns the crc32c of the 64 KiB from byte `offset` on of the member's own chunk.
+    pub fn own_crc(&self, offset: usize) -> u32 {
+        self.block_crcs[offset / CRC_BLOCK_BYTES].get()
+    }
+
     /// Checks a header with the mark of the place that it claims. The caller compares the claim,
     /// [`Self::identity`], with what it expects.
     ///
@@ -188,15 +268,15 @@ impl SliceHeaderOnDisk {
         if header.checksum() != header.crc.get() {
             return Err(FormatDamage::Checksum);
         }
-        if !(1..=SLICE_BYTES as u32).contains(&header.length.get()) {
-            return Err(FormatDamage::Field("length"));
-        }
         if header.version.get() != VERSION {
             return Err(FormatDamage::Version(u32::from(header.version.get())));
         }
-        let shape = (header.member, header.data_members, header.parity_members);
-        if shape != (0, 1, 0) || header.row_bytes.get() != ROW_BYTES {
+        let of = header.membership();
+        if !of.is_possible() || header.row_bytes.get() != ROW_BYTES {
             return Err(FormatDamage::Field("members of a set"));
+        }
+        if !(1..=of.slice_bytes_max()).contains(&header.length.get()) {
+            return Err(FormatDamage::Field("length"));
         }
         if header.key_id.get() != 0 || header.tag != [0; 16] {
             return Err(FormatDamage::Field("key_id or tag"));
@@ -243,7 +323,7 @@ mod tests {
         type Change = fn(&mut SliceHeaderOnDisk);
         let changes: [(Change, &str); 6] = [
             (|header| header.member = 1, "members of a set"),
-            (|header| header.data_members = 2, "members of a set"),
+            (|header| header.data_members = 15, "members of a set"),
             (|header| header.parity_members = 1, "members of a set"),
             (|header| header.row_bytes = Le32::new(4096), "members of a set"),
             (|header| header.key_id = Le32::new(1), "key_id or tag"),
@@ -255,6 +335,34 @@ mod tests {
             header.seal();
             assert_eq!(SliceHeaderOnDisk::parse(header.as_bytes()), Err(FormatDamage::Field(field)));
         }
+    }
+
+    #[test]
+    fn golden_bytes_of_a_parity_member() {
+        let of = Membership { member: 3, data_members: 2, parity_members: 2 };
+        let crcs = ChunkCrcs { own: &[5, 6], data: &[vec![11, 12], vec![21, 22]] };
+        let header = SliceHeaderOnDisk::of_member(IDENTITY, 200_000, of, crcs);
+        let bytes = header.as_bytes();
+        assert_eq!(&bytes[56..64], &[3, 2, 2, 0, 0, 0, 1, 0]);
+        assert_eq!((bytes[256], bytes[260], bytes[512], bytes[768]), (5, 6, 11, 21));
+        assert_eq!(crc32c::crc32c(bytes), 0xe6b1_8b81, "the golden header of a parity member changed");
+        assert_eq!(SliceHeaderOnDisk::parse(bytes), Ok(header));
+        assert_eq!(
+            (header.data_crc(1, CRC_BLOCK_BYTES), header.own_crc(0), header.membership()),
+            (22, 5, of)
+        );
+        for (member, data_members, parity_members) in [(4, 2, 2), (0, 0, 0), (0, 1, 1), (0, 2, 5), (1, 1, 0)]
+        {
+            let mut other = header;
+            (other.member, other.data_members, other.parity_members) = (member, data_members, parity_members);
+            other.seal();
+            let damage = FormatDamage::Field("members of a set");
+            assert_eq!(SliceHeaderOnDisk::parse(other.as_bytes()), Err(damage));
+        }
+        let mut long = header;
+        long.length = Le32::new(2 * SLICE_BYTES as u32 + 1);
+        long.seal();
+        assert_eq!(SliceHeaderOnDisk::parse(long.as_bytes()), Err(FormatDamage::Field("length")));
     }
 
     #[test]

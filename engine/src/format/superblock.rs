@@ -16,6 +16,7 @@ use std::mem::{offset_of, size_of};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::slice::{DATA_MEMBERS_MAX, MEMBERS_OF_SLICES_MAX};
 use super::{BLOCK_BYTES, FORMAT_VERSION, FormatDamage, Le16, Le32, Le64};
 use crate::view::DriveSet;
 
@@ -168,7 +169,7 @@ pub struct SuperblockOnDisk {
     pub drive_number: Le16,
     /// Number of shards of the whole node.
     pub shards: Le16,
-    /// Data members of a set of slices. It is 1 in this version of the program.
+    /// Data members of a set of slices: 1 where slices are copied.
     pub data_members: u8,
     /// Parity members of a set of slices, and copies of logs and checkpoints beside the first: M.
     pub parity_members: u8,
@@ -349,7 +350,9 @@ impl SuperblockOnDisk {
             return Err(FormatDamage::Field("shards"));
         }
         let homes_max = usize::from(block.parity_members) + 1;
-        if block.data_members != 1 || homes_max > HOMES {
+        let (data, all) = (block.data_members, block.data_members.saturating_add(block.parity_members));
+        let is_striped = data > 1 && block.parity_members > 0 && usize::from(all) <= MEMBERS_OF_SLICES_MAX;
+        if !(data == 1 || is_striped && usize::from(data) <= DATA_MEMBERS_MAX) || homes_max > HOMES {
             return Err(FormatDamage::Field("members of a set"));
         }
         let own =

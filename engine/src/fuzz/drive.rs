@@ -8,7 +8,7 @@ use std::rc::Rc;
 use futures_util::FutureExt;
 
 use crate::device::{Device, DeviceError, Durability, FlushFuture, IoFuture};
-use crate::extent::{Drives, Geometry, Reached};
+use crate::extent::{Drives, Geometry, Reached, Shape};
 use crate::format::superblock::ShardRootOnDisk;
 use crate::index::Step;
 use crate::ring::{Buffer, Pool};
@@ -39,6 +39,7 @@ pub fn geometry() -> Geometry {
         drive_id: 0,
         drive: 0,
         copies: 1,
+        shape: Shape::PLAIN,
         epoch: 1,
         planted: crate::hook::Planted::default(),
     }

@@ -20,7 +20,7 @@ use crate::format::checkpoint::CheckpointRootV1;
 use crate::format::record::{
     ENVELOPE_BYTES, EncodedRecord, RecordView, decode_buckets, decode_node_records, decode_uploads,
 };
-use crate::format::slice::SliceHeaderOnDisk;
+use crate::format::slice::{SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::superblock::{COPIES, MAGIC, SUPERBLOCK_BYTES, SuperblockOnDisk};
 use crate::format::{BLOCK_BYTES, FORMAT_VERSION, Le32};
 use crate::index::Listed;
@@ -148,12 +148,15 @@ fn check_slice_header(bytes: &[u8]) {
     if let Ok(header) = SliceHeaderOnDisk::mut_from_bytes(&mut block) {
         header.magic = crate::format::slice::MAGIC;
         (header.version, header.row_bytes) = (3.into(), crate::format::slice::ROW_BYTES.into());
-        (header.member, header.data_members, header.parity_members) = (0, 1, 0);
+        let is_striped = bytes.first().is_some_and(|byte| byte % 2 == 1);
+        let of = if is_striped { (header.member % 6, 4, 2) } else { (0, 1, 0) };
+        (header.member, header.data_members, header.parity_members) = of;
         (header.key_id, header.tag) = (0.into(), [0; 16]);
         header.seal();
     }
     for block in [bytes, &block] {
         let Ok(header) = SliceHeaderOnDisk::parse(block) else { continue };
-        header.verifies(0, &bytes[..bytes.len().min(header.length.get() as usize)]);
+        let chunk = (header.length.get() as usize).min(SLICE_BYTES);
+        header.verifies(0, &bytes[..bytes.len().min(chunk)]);
     }
 }

@@ -77,6 +77,12 @@ pub enum Bug {
     MendLate,
     /// A drive is opened although writes of a dead process to it have not ended.
     OpenUnderOldWrites,
+    /// The parity of whatever lay in a slot before is taken for that of a slice.
+    OldParity,
+    /// The last row of a striped slice gets no parity if it is short.
+    ShortRowWithoutParity,
+    /// Parity is made over what a buffer held where a body ends, and zeros are written there.
+    ParityOverPadding,
 }
 
 impl Bug {
@@ -104,7 +110,7 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 16] = [
+    pub const AIMED: [Self; 19] = [
         Self::IgnoreMark,
         Self::ContinueTornLog,
         Self::ReuseNumberEarly,
@@ -121,6 +127,9 @@ impl Bug {
         Self::ForgetOldBodies,
         Self::MendLate,
         Self::OpenUnderOldWrites,
+        Self::OldParity,
+        Self::ShortRowWithoutParity,
+        Self::ParityOverPadding,
     ];
 
     /// Returns the name that the command line and reports use.
@@ -159,6 +168,9 @@ impl Bug {
             Self::ForgetOldBodies => "forget-old-bodies",
             Self::MendLate => "mend-late",
             Self::OpenUnderOldWrites => "open-under-old-writes",
+            Self::OldParity => "old-parity",
+            Self::ShortRowWithoutParity => "short-row-without-parity",
+            Self::ParityOverPadding => "parity-over-padding",
         }
     }
 }

@@ -72,6 +72,10 @@ pub enum Rare {
     LogMadeAlike,
     /// A reader wrote a damaged copy anew from another one.
     CopyMended,
+    /// A piece of a striped slice was made from other members for a reader.
+    SliceDecoded,
+    /// A body in a striped set went on with short pieces, since too few buffers were free.
+    GroupShortened,
     /// A drive that failed left the view while the node ran.
     DriveDropped,
     /// A drive was dropped because it did not answer.
@@ -81,7 +85,7 @@ pub enum Rare {
 }
 
 impl Rare {
-    pub const COUNT: usize = 34;
+    pub const COUNT: usize = 36;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
@@ -114,6 +118,8 @@ impl Rare {
         Self::LogOfAnotherHome,
         Self::LogMadeAlike,
         Self::CopyMended,
+        Self::SliceDecoded,
+        Self::GroupShortened,
         Self::DriveDropped,
         Self::DriveSilent,
         Self::DriveBack,
@@ -153,6 +159,8 @@ impl Rare {
             Self::LogOfAnotherHome => "log-of-another-home",
             Self::LogMadeAlike => "log-made-alike",
             Self::CopyMended => "copy-mended",
+            Self::SliceDecoded => "slice-decoded",
+            Self::GroupShortened => "group-shortened",
             Self::DriveDropped => "drive-dropped",
             Self::DriveSilent => "drive-silent",
             Self::DriveBack => "drive-back",

@@ -25,8 +25,8 @@ use super::surroundings::{give, take};
 use super::views::Change;
 use crate::device::DeviceError;
 use crate::error::EngineError;
-use crate::extent::Member;
 use crate::extent::allocator::Class;
+use crate::extent::{Member, SetPlace};
 use crate::hook::{Bug, Rare, reached};
 use crate::index::keys;
 use crate::shard::Shard;
@@ -142,7 +142,7 @@ async fn shards_catch_up(core: &Rc<CoreState>, drive: u16) -> Done {
     let sums = core.layout.catch_up_of(drive);
     sums.begin(core.environment.monotonic_us());
     // The drive has to know what all of them need before any takes an extent of it.
-    for shard in core.layout.shards_to_return_to(drive) {
+    for shard in core.layout.shards_to_fill(drive) {
         let tell = move |there: Rc<CoreState>| async move {
             let shard = there.shard(shard);
             shard.hold_back_again();
@@ -150,10 +150,24 @@ async fn shards_catch_up(core: &Rc<CoreState>, drive: u16) -> Done {
         };
         sums.add(PASSES * core.call_or(core.layout.core_of(shard), tell, |_, _| ()).await);
     }
-    for shard in core.layout.shards_to_return_to(drive) {
+    // And each gets what it needs there before a new set of another one may.
+    for shard in core.layout.shards_to_fill(drive) {
+        let is_home = core.layout.shards_to_return_to(drive).any(|other| other == shard);
         let work = move |there: Rc<CoreState>| async move {
             let shard = there.shard(shard);
-            CatchUp { core: there, shard, drive, unjudged: Cell::new(0), left: Cell::new(0) }.run().await
+            let work =
+                CatchUp { core: there, shard, drive, is_home, unjudged: Cell::new(0), left: Cell::new(0) };
+            work.add_members().await
+        };
+        core.call_or(core.layout.core_of(shard), work, |_, _| ()).await?;
+    }
+    for shard in core.layout.shards_to_fill(drive) {
+        let is_home = core.layout.shards_to_return_to(drive).any(|other| other == shard);
+        let work = move |there: Rc<CoreState>| async move {
+            let shard = there.shard(shard);
+            CatchUp { core: there, shard, drive, is_home, unjudged: Cell::new(0), left: Cell::new(0) }
+                .run()
+                .await
         };
         core.call_or(core.layout.core_of(shard), work, |_, _| ()).await?;
     }
@@ -165,6 +179,8 @@ struct CatchUp {
     core: Rc<CoreState>,
     shard: Rc<Shard>,
     drive: u16,
+    /// The drive is to be a home of the shard, and not only to hold striped slices of it.
+    is_home: bool,
     /// Copies that could not be judged in a pass, since no other one could be read.
     unjudged: Cell<u64>,
     /// Bytes of this pass that are to be gone through yet, as far as was known.
@@ -175,12 +191,14 @@ impl CatchUp {
     async fn run(self) -> Done {
         let number = self.core.layout.geometry_of(self.drive).drive;
         self.add_members().await?;
-        self.shard.roll().await?;
+        if self.is_home {
+            self.shard.roll().await?;
+        }
         self.pass(1).await?;
         for number_of_pass in PASSES.. {
             // Whoever writes to a set from now on knows all of its members.
             self.add_members().await?;
-            while self.shard.log.position().set.members.on(number).is_none() {
+            while self.is_home && self.shard.log.position().set.members.on(number).is_none() {
                 self.go_on()?;
                 self.shard.roll().await?;
             }
@@ -190,7 +208,7 @@ impl CatchUp {
             self.pass(number_of_pass).await?;
             let is_last = number_of_pass >= PASSES + PASSES_MORE_MAX;
             let is_settled = self.unjudged.get() == 0 || is_last;
-            if is_settled && self.core.repairs.get() == mended && self.shard.sets_without(number).is_empty() {
+            if is_settled && self.core.repairs.get() == mended && self.lacking().is_empty() {
                 break;
             }
             self.core.environment.sleep(LOOK_MS).await;
@@ -225,12 +243,25 @@ impl CatchUp {
         if is_over { Err(Halt::Over) } else { Ok(()) }
     }
 
-    /// Gives every set a member on the drive.
+    /// Returns whether a drive never comes back, because this one has taken its place.
+    fn gives_way(&self, earlier: u16) -> bool {
+        let number = self.core.layout.geometry_of(self.drive).drive;
+        earlier != number && self.core.layout.start.view.has_place_of(number, earlier)
+    }
+
+    /// Returns the sets that need a member on the drive.
+    fn lacking(&self) -> Vec<SetPlace> {
+        let number = self.core.layout.geometry_of(self.drive).drive;
+        self.shard.sets_without((number, self.is_home), |earlier| self.gives_way(earlier))
+    }
+
+    /// Gives every set that needs one a member on the drive.
     async fn add_members(&self) -> Done {
         let number = self.core.layout.geometry_of(self.drive).drive;
         loop {
-            let lacking = self.shard.sets_without(number);
+            let lacking = self.lacking();
             if lacking.is_empty() {
+                self.shard.rest_sets();
                 return Ok(self.shard.barrier().await?);
             }
             for place in lacking {
@@ -239,10 +270,7 @@ impl CatchUp {
                     return Err(Halt::Never("it has no room for what the others hold".to_owned()));
                 };
                 let member = Member { drive: number, extent: taken.extent };
-                let view = &self.core.layout.start.view;
-                // A drive whose place this one has taken never comes back.
-                let gives_way = |earlier: u16| earlier != number && view.has_place_of(number, earlier);
-                if !self.shard.add_member(place, member, gives_way)? {
+                if !self.shard.add_member(place, member, |earlier| self.gives_way(earlier))? {
                     give(&self.core, self.drive, taken.extent);
                 }
             }
@@ -271,9 +299,9 @@ impl CatchUp {
     async fn copies(&self) -> Done {
         let drives = &self.shard.writer.drives;
         let number = self.core.layout.geometry_of(self.drive).drive;
-        let homes = drives.iter().position(|drive| drive.geometry.drive == number);
+        let place = drives.all().iter().position(|drive| drive.geometry.drive == number);
         let home =
-            homes.unwrap_or_else(|| panic!("drive {number} is to be a home of shard {}", self.shard.id));
+            place.unwrap_or_else(|| panic!("drive {number} is to hold something of shard {}", self.shard.id));
         let mut place = Vec::new();
         self.unjudged.set(0);
         loop {
@@ -321,9 +349,7 @@ impl CatchUp {
     async fn object(&self, bucket: BucketId, key: &[u8], generation: u64, home: usize) -> Done {
         let (version, mut opened) = (Version::Generation(generation), None);
         self.read(async || match &mut opened {
-            Some(Opened::Object(reader)) => {
-                Ok(reader.verified().await?.map(|piece| piece.as_ref().len() as u64))
-            }
+            Some(Opened::Object(reader)) => Ok(reader.verified().await?.map(|piece| piece.verified_bytes())),
             Some(Opened::Marker(_) | Opened::Absent) => Ok(None),
             None => {
                 let mut found = ObjectReader::open_on_drive(&self.core, bucket, key, version, home).await?;

@@ -16,7 +16,7 @@ use super::read::{ObjectReader, Opened};
 use super::report::{Counters, SpaceReport};
 use super::scrub::{self, ScrubOptions};
 use super::state::CoreState;
-use super::write::{ObjectWriter, Target, write_table};
+use super::write::{ObjectWriter, Target, growing_bytes_max, write_table};
 use crate::device::file::OpenDrive;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::ExtentAllocator;
@@ -281,7 +281,11 @@ impl Core {
                 other => other.mistaken(),
             };
             report.live_bytes += space.live_bytes;
-            report.bytes_by_losses[self.state.whole_homes_of(shard).saturating_sub(1)] += space.live_bytes;
+            let striped: u64 = space.striped_by_losses.iter().sum();
+            let copied = space.live_bytes.saturating_sub(striped);
+            report.bytes_by_losses[self.state.whole_homes_of(shard).saturating_sub(1)] += copied;
+            let by_losses = report.bytes_by_losses.iter_mut().zip(space.striped_by_losses);
+            by_losses.for_each(|(sum, bytes)| *sum += bytes);
             report.dead_bytes += space.dead_bytes;
             report.reserved_bytes += space.reserved_bytes;
             report.free_bytes += space.free_bytes;
@@ -483,14 +487,20 @@ impl Core {
     }
 
     /// Begins a body of at most `length_max` bytes whose length is known only when it ends. It
-    /// takes up to [`GROWING_BYTES_MAX`](super::GROWING_BYTES_MAX) bytes of memory more than a body
-    /// that [`Self::put`] begins.
+    /// takes up to [`Self::growing_bytes_max`] bytes of memory more than a body that [`Self::put`]
+    /// begins.
     ///
     /// # Errors
     /// Returns the same errors as [`Self::put`].
     pub async fn put_growing(&self, bucket: BucketId, key: &[u8], length_max: u64) -> Result<ObjectWriter> {
         self.admit(bucket, key)?;
         Ok(ObjectWriter::growing(&self.state, bucket, key, length_max))
+    }
+
+    /// Returns the memory that a body of unknown length takes beside the buffers that every body takes,
+    /// bytes.
+    pub fn growing_bytes_max(&self) -> usize {
+        growing_bytes_max(self.state.layout.geometry_of(0).shape)
     }
 
     /// Removes an object, or marks its key as deleted where the bucket keeps versions.

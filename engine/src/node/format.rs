@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use zerocopy::FromZeros;
 
 use crate::device::file::{DriveError, OpenDrive, allocate_file, recognise};
-use crate::format::slice::{SLICE_BYTES, UNIT_BYTES, UNITS_PER_SLOT};
+use crate::format::slice::{MEMBERS_OF_SLICES_MAX, SLICE_BYTES, UNIT_BYTES, UNITS_PER_SLOT};
 use crate::format::superblock::{
     COPIES, COPY_STRIDE, DRIVE_IN, FIRST_BIRTH, HOMES, MAGIC, NO_HOME, ROOT_LOG, ROOT_NONE, ROOTS,
     SHARDS_MAX, SUPERBLOCK_BYTES, ShardRootOnDisk, SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk,
@@ -33,6 +33,37 @@ const EXTENTS_WANTED: u64 = 512;
 /// held back.
 pub(crate) const EXTENTS_PER_SHARD: u64 = 12;
 
+/// How many drives of a set may be lost, and how large objects lie on the drives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redundancy {
+    /// How many drives may be lost: small objects have a copy on so many more drives.
+    pub failures_max: u8,
+    /// Over how many drives the data of a large object is striped, beside parity on as many as may be lost. With 1,
+    /// large objects are copied as small ones are.
+    pub data_members: u8,
+}
+
+impl Redundancy {
+    /// Every byte is on one drive.
+    pub const NONE: Self = Self::copies(0);
+
+    /// Everything is copied, so that `failures_max` drives may be lost.
+    pub const fn copies(failures_max: u8) -> Self {
+        Self { failures_max, data_members: 1 }
+    }
+
+    /// Large objects are striped over `data` drives with parity on `parity` more, and small ones are copied.
+    pub const fn striped(data: u8, parity: u8) -> Self {
+        Self { failures_max: parity, data_members: data }
+    }
+
+    /// Returns what a set of `drives` drives has unless it is formatted otherwise: a copy of everything, if there is
+    /// another drive.
+    pub fn of(drives: usize) -> Self {
+        Self::copies(u8::from(drives > 1))
+    }
+}
+
 /// The options of formatting drives.
 #[derive(Clone, Debug, Default)]
 pub struct FormatOptions {
@@ -42,9 +73,8 @@ pub struct FormatOptions {
     /// Shards of the whole node. With 0, there are two for each core of this machine, or fewer on a
     /// small drive.
     pub shards: u16,
-    /// How many drives of the set may be lost: each byte has a copy on so many more drives. With `None`, as
-    /// many as [`default_failures_max`] says.
-    pub failures_max: Option<u8>,
+    /// How much of the set may be lost. With `None`, what [`Redundancy::of`] says for the number of drives.
+    pub redundancy: Option<Redundancy>,
     /// Set to overwrite what is on the drive.
     pub force: bool,
     /// Random numbers, from which the identities and the hash key are made.
@@ -59,8 +89,7 @@ pub struct FormatReport {
     pub extent_bytes: u64,
     pub extents: u32,
     pub shards: u16,
-    /// How many drives of the set may be lost.
-    pub failures_max: u8,
+    pub redundancy: Redundancy,
     pub drive_uuid: String,
 }
 
@@ -102,6 +131,21 @@ pub enum FormatError {
     TooFewDrives { given: usize, copies: u8 },
     #[error("{copies} copies of everything were asked; the most is {HOMES}")]
     TooManyCopies { copies: u8 },
+    #[error(
+        "{data}+{parity}: there are stripes of 2 or more data and 1 or more parity members, of {MEMBERS_OF_SLICES_MAX} \
+         together at most"
+    )]
+    Stripes { data: u8, parity: u8 },
+    #[error(
+        "{shards} shards are too few for stripes over {drives} drives, each of which is the home of a shard; give \
+         larger drives, or --shards {drives} or more"
+    )]
+    TooFewShards { shards: u16, drives: usize },
+    #[error(
+        "{data}+{parity} needs a drive for each member, {given} were given; give more --drive, or fewer members with \
+         --redundancy"
+    )]
+    TooFewForStripes { given: usize, data: u8, parity: u8 },
 }
 
 /// Formats the drives of one node; several drives form a set. `progress` gets the bytes done and
@@ -121,7 +165,8 @@ pub fn format_drive(
     if paths.len() > VIEW_DRIVES {
         return Err(FormatError::TooManyDrives { given: paths.len() });
     }
-    let failures_max = options.failures_max.unwrap_or_else(|| default_failures_max(paths.len()));
+    let redundancy = options.redundancy.unwrap_or_else(|| Redundancy::of(paths.len()));
+    let Redundancy { failures_max, data_members } = redundancy;
     let copies = failures_max.saturating_add(1);
     if usize::from(copies) > HOMES {
         return Err(FormatError::TooManyCopies { copies });
@@ -129,12 +174,18 @@ pub fn format_drive(
     if usize::from(copies) > paths.len() {
         return Err(FormatError::TooFewDrives { given: paths.len(), copies });
     }
+    check_stripes(paths.len(), (data_members, failures_max))?;
     let drives = paths.iter().map(|path| prepare(path, options)).collect::<Result<Vec<_>, _>>()?;
     let smallest = drives.iter().map(|drive| drive.size_bytes).min().unwrap_or(0);
     let shards = choose_shards(options.shards, smallest, (drives.len() as u64, u64::from(copies)))?;
+    if data_members > 1 && usize::from(shards) < drives.len() {
+        // By the shards that a drive is a home of a start knows whether it lacks something.
+        return Err(FormatError::TooFewShards { shards, drives: drives.len() });
+    }
     let mut reports = Vec::new();
     for (index, drive) in drives.iter().enumerate() {
-        let place = Place { number: index as u16, drives: drives.len() as u16, shards, failures_max };
+        let (number, drives) = (index as u16, drives.len() as u16);
+        let place = Place { number, drives, shards, failures_max, data_members };
         // The members of a set have one size, so that extents of drives with copies on each other do.
         let measure = if failures_max == 0 { drive.size_bytes } else { smallest };
         let superblock = superblock((drive.size_bytes, extent_bytes(measure)), place, options.seed, now_ms());
@@ -145,6 +196,21 @@ pub fn format_drive(
         reports.push(report(&drive.path, &superblock));
     }
     Ok(reports)
+}
+
+/// Checks that so many drives can have striped sets of these numbers of data and parity members.
+fn check_stripes(given: usize, (data, parity): (u8, u8)) -> Result<(), FormatError> {
+    if data == 1 {
+        return Ok(());
+    }
+    let members = usize::from(data) + usize::from(parity);
+    if data == 0 || parity == 0 || members > MEMBERS_OF_SLICES_MAX {
+        return Err(FormatError::Stripes { data, parity });
+    }
+    if members > given {
+        return Err(FormatError::TooFewForStripes { given, data, parity });
+    }
+    Ok(())
 }
 
 /// Returns the wall clock, Unix time in milliseconds.
@@ -214,12 +280,6 @@ pub(crate) fn extent_bytes(size_bytes: u64) -> u64 {
     SLOT_BYTES * (size_bytes / EXTENTS_WANTED / SLOT_BYTES).clamp(1, SLOTS_MAX)
 }
 
-/// Returns how many drives a set of `drives` may lose unless it is formatted otherwise: one, if there is
-/// another one.
-pub fn default_failures_max(drives: usize) -> u8 {
-    u8::from(drives > 1)
-}
-
 fn choose_shards(asked: u16, size_bytes: u64, (drives, copies): (u64, u64)) -> Result<u16, FormatError> {
     let extents = (size_bytes - EXTENTS_START) / extent_bytes(size_bytes);
     let most = shards_max(extents, drives, copies);
@@ -263,6 +323,8 @@ pub(crate) struct Place {
     pub shards: u16,
     /// How many drives may be lost.
     pub failures_max: u8,
+    /// How many members of a set of slices hold data: 1 where slices are copied.
+    pub data_members: u8,
 }
 
 /// The identities that a format makes from its seed.
@@ -301,7 +363,7 @@ pub(crate) fn superblock(
     seed: [u64; 4],
     now_ms: u64,
 ) -> SuperblockOnDisk {
-    let Place { number, drives, shards, failures_max } = place;
+    let Place { number, drives, shards, failures_max, data_members } = place;
     let mut identities = Identities { state: seed[0] };
     let (node, set) = (identities.uuid(seed[1]), identities.uuid(seed[2]));
     // Each drive names the others from the start, so each derives the identities of all.
@@ -322,7 +384,7 @@ pub(crate) fn superblock(
     block.slice_bytes = Le32::new(SLICE_BYTES as u32);
     block.unit_bytes = Le32::new(UNIT_BYTES as u32);
     (block.drive_number, block.shards) = (Le16::new(number), Le16::new(shards));
-    (block.data_members, block.parity_members) = (1, failures_max);
+    (block.data_members, block.parity_members) = (data_members, failures_max);
     block.view = first_view(&drive_uuids, shards, usize::from(failures_max) + 1);
     let own = (0..shards).filter(|shard| block.view.home_numbers(*shard).any(|home| home == number));
     let own: Vec<u16> = own.collect();
@@ -377,7 +439,7 @@ pub(super) fn report(path: &Path, block: &SuperblockOnDisk) -> FormatReport {
         extent_bytes: block.extent_bytes.get(),
         extents: block.extents.get(),
         shards: block.shards.get(),
-        failures_max: block.parity_members,
+        redundancy: Redundancy { failures_max: block.parity_members, data_members: block.data_members },
         drive_uuid: uuid_text(&block.drive_uuid),
     }
 }

@@ -7,7 +7,7 @@ use super::format::first_homes;
 use super::opening::Opening;
 use super::progress::CatchUpSums;
 use crate::device::latch::Latch;
-use crate::extent::Geometry;
+use crate::extent::{Geometry, Shape};
 use crate::format::superblock::{
     DRIVE_GONE, DRIVE_IN, DRIVE_NONE, DRIVE_OUT, NO_HOME, SuperblockOnDisk, VIEW_BASES, VIEW_DRIVES,
     ViewDriveOnDisk, ViewOnDisk,
@@ -70,6 +70,15 @@ impl Layout {
         &self.homes_of(shard)[..self.in_view[usize::from(shard)]]
     }
 
+    /// Returns the shards that have something on a drive that is brought up to date: those that it is to be a home of
+    /// again and, where slices are striped, the others.
+    pub fn shards_to_fill(&self, drive: u16) -> Vec<u16> {
+        match self.geometry_of(0).shape.is_striped() {
+            true => (0..self.shards).collect(),
+            false => self.shards_to_return_to(drive).collect(),
+        }
+    }
+
     /// Returns the shards that a drive is to be a home of again, once it is up to date.
     pub fn shards_to_return_to(&self, drive: u16) -> impl Iterator<Item = u16> + '_ {
         self.shards_of_drive(drive).filter(move |shard| !self.homes_in_view(*shard).contains(&drive))
@@ -79,6 +88,15 @@ impl Layout {
     /// brought up to date first.
     pub fn homes_of(&self, shard: u16) -> &[u16] {
         &self.homes[usize::from(shard)]
+    }
+
+    /// Returns the places among the node's drives of all that may hold something of a shard: of its homes first and,
+    /// where slices are striped, of the others.
+    pub fn drives_of(&self, shard: u16) -> Vec<u16> {
+        let homes = self.homes_of(shard);
+        let is_striped = self.geometry_of(0).shape.is_striped();
+        let others = (0..self.drives()).filter(|drive| is_striped && !homes.contains(drive));
+        homes.iter().copied().chain(others).collect()
     }
 
     /// Returns the place among the node's drives of a shard's first home that is present.
@@ -237,6 +255,7 @@ impl Layout {
             drive_id: superblock.drive_id(),
             drive: superblock.drive_number.get(),
             copies: superblock.parity_members + 1,
+            shape: Shape::new(superblock.data_members, superblock.parity_members),
             epoch: self.epoch,
             planted: Planted::default(),
         };
@@ -379,6 +398,26 @@ fn add_returning(homes: &mut [Vec<u16>], superblocks: &[SuperblockOnDisk], view:
             homes.extend(place.map(|place| place as u16).filter(|place| !homes.contains(place)));
         }
     }
+}
+
+/// Returns how many places of a set that was formatted for striped slices have no drive that holds all that it was
+/// given: of those whose drive `is_here`, it is in the view and the home of every shard that the place is one for.
+pub(super) fn lacking_places(
+    view: &ViewOnDisk,
+    (shards, copies): (u16, usize),
+    is_here: &dyn Fn(u16) -> bool,
+) -> u32 {
+    let drives = view.formatted();
+    let is_whole = |place: &u16| {
+        let number = view.seat(*place);
+        let is_in = view.drives_in().any(|drive| drive.number.get() == number);
+        let is_home = |shard: u16| {
+            let is_for = first_homes(shard, drives, copies).any(|home| home == *place);
+            !is_for || view.home_numbers(shard).any(|home| home == number)
+        };
+        is_in && is_here(number) && (0..shards).all(is_home)
+    };
+    (0..drives).filter(|place| !is_whole(place)).count() as u32
 }
 
 /// Returns, for a drive with `drive_shards` shards, how many bytes of a shard's log may be dead

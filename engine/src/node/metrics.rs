@@ -58,6 +58,8 @@ pub struct NodeMetrics {
     pub refused_reads: u64,
     /// Copies that were found damaged and written anew from another one.
     pub mended_copies: u64,
+    /// Reads of striped slices for which pieces were made from parity.
+    pub decoded_reads: u64,
     /// Copies that were written anew on drives that are brought up to date.
     pub caught_up_copies: u64,
     /// Number of copies that the set was formatted for.
@@ -95,6 +97,7 @@ impl Core {
             sum.shards.extend(part.shards);
             sum.refused_reads += part.refused_reads;
             sum.mended_copies += part.mended_copies;
+            sum.decoded_reads += part.decoded_reads;
             sum.caught_up_copies += part.caught_up_copies;
             sum.buffer_chunks += part.buffer_chunks;
             sum.buffer_chunks_free += part.buffer_chunks_free;
@@ -145,6 +148,7 @@ fn of_core(core: &Rc<CoreState>) -> NodeMetrics {
         shards: core.own_shards().into_iter().map(shard).collect(),
         refused_reads: core.refusals.get(),
         mended_copies: core.repairs.get() - core.caught_up.get(),
+        decoded_reads: core.decoded.get(),
         caught_up_copies: core.caught_up.get(),
         buffer_chunks: chunks as u64,
         buffer_chunks_free: free as u64,

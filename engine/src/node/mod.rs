@@ -10,6 +10,7 @@ mod bucket_map;
 mod buckets;
 pub(crate) mod cache;
 mod catch_up;
+mod chunk;
 mod clock;
 mod core;
 mod drives;
@@ -44,17 +45,18 @@ pub(crate) mod scrub;
 mod serve;
 pub mod sizing;
 pub(crate) mod state;
+mod striped;
 mod surroundings;
 mod view_change;
 mod views;
 mod write;
 
+pub use self::chunk::Chunk;
 pub use self::core::Core;
 pub use self::drives::{DriveReport, DriveState, DrivesReport};
 pub use self::error::OpenError;
 pub use self::format::{
-    FormatError, FormatOptions, FormatReport, default_failures_max, format_drive, is_drive, parse_uuid,
-    uuid_text,
+    FormatError, FormatOptions, FormatReport, Redundancy, format_drive, is_drive, parse_uuid, uuid_text,
 };
 pub use self::inspect::{InspectReport, inspect_drive};
 pub use self::lifecycle::LifecycleOptions;
@@ -62,11 +64,11 @@ pub use self::metrics::{NodeMetrics, ScrubMetrics, ShardMetrics};
 pub use self::open::{CoreSeed, NodeOptions, NodePlan};
 pub use self::opening::{Opening, OpeningProgress};
 pub use self::progress::CatchUpProgress;
-pub use self::read::{Chunk, ObjectReader, Opened};
+pub use self::read::{ObjectReader, Opened};
 pub use self::replace::{ReplaceError, ReplaceOptions, ReplaceReport, make_replacement};
 pub use self::report::{Counters, SpaceReport};
 pub use self::scrub::ScrubOptions;
 pub use self::state::NodeWatch;
-pub use self::write::{GROWING_BYTES_MAX, ObjectWriter};
+pub use self::write::ObjectWriter;
 pub use crate::env::{Environment, LocalFuture, LocalTask};
 pub use crate::ring::driver::Driver;

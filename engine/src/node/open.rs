@@ -15,7 +15,7 @@ use super::cache::ReadCache;
 use super::core::Core;
 use super::error::OpenError;
 use super::format::{given_twice, read_superblock, uuid_text};
-use super::layout::{Layout, holds_nothing, joining, newest_view};
+use super::layout::{Layout, holds_nothing, joining, lacking_places, newest_view};
 use super::ledger::Ledgers;
 use super::message::Message;
 use super::opening::Opening;
@@ -36,6 +36,7 @@ use crate::format::superblock::{
 use crate::ring::driver::Driver;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Pool, Ring, RingError};
+use crate::stripe::ReedSolomon;
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::rules::DAY_MS;
@@ -252,7 +253,14 @@ pub(crate) fn choose_drives(
     let members = view.members();
     let lacks_a_home = |shard: &u16| !Rules::has_home(view.homes(*shard), present);
     let homeless: Vec<u16> = (0..block.shards.get()).filter(lacks_a_home).collect();
-    let is_enough = rules.may_start(members, bases, present);
+    let is_here = |number: u16| {
+        view.drives_in().any(|drive| drive.number.get() == number && seen.contains(&drive.uuid))
+    };
+    let counted = (block.shards.get(), rules.homes_max() as usize);
+    // What was lost before counts too, since no view says how much of each stripe is left.
+    let is_readable =
+        block.data_members == 1 || lacking_places(view, counted, &is_here) <= rules.failures_max;
+    let is_enough = is_readable && rules.may_start(members, bases, present);
     let drive_at = |slot: u16| &view.drives[usize::from(slot)];
     let missing = (members - present).iter().map(|slot| drive_at(slot).number.get()).collect();
     if homeless.is_empty() && (is_enough || Rules::is_nothing_missing(view.known(), present, gone)) {
@@ -296,8 +304,8 @@ fn are_of_one_set(
             return Err(OpenError::OtherSet { path: path.to_path_buf(), first: first.to_path_buf() });
         }
         let named = view.drives_known().find(|drive| drive.uuid == other.drive_uuid);
-        let unlike = (other.shards, other.hash_key, other.parity_members)
-            != (block.shards, block.hash_key, block.parity_members)
+        let unlike = (other.shards, other.hash_key, other.data_members, other.parity_members)
+            != (block.shards, block.hash_key, block.data_members, block.parity_members)
             || block.parity_members > 0 && other.extent_bytes != block.extent_bytes
             || named.is_some_and(|named| named.number != other.drive_number);
         if unlike {
@@ -443,13 +451,20 @@ impl CoreParts {
         let drive = |(place, device)| Drive::new(device, &environment, &self.pool, part_of(&layout, place));
         let drives: Vec<Drive> = (0..).zip(devices).map(drive).collect();
         let kept = (0..layout.drives()).filter(|drive| layout.allocator_core(*drive) == index).map(|drive| {
-            let shards = layout.shards_of_drive(drive).count() as u16;
+            let shards = match layout.geometry_of(drive).shape.is_striped() {
+                // Each of them may have striped slices there.
+                true => layout.shards,
+                false => layout.shards_of_drive(drive).count() as u16,
+            };
             let (device, superblock) =
                 (drives[usize::from(drive)].device.clone(), layout.superblocks[usize::from(drive)]);
             (drive, ExtentAllocator::new(device, self.pool.clone(), superblock, shards))
         });
         let allocators = kept.collect();
         let views = Views::new(&layout);
+        let shape = layout.geometry_of(0).shape;
+        let codec =
+            ReedSolomon::new(shape.data(), shape.parity()).filter(|_| shape.is_striped()).map(Rc::new);
         let state = Rc::new_cyclic(|here| CoreState {
             index,
             writers_of_shards: (0..layout.shards)
@@ -476,6 +491,8 @@ impl CoreParts {
             bodies: Bodies::default(),
             refusals: Cell::new(0),
             repairs: Cell::new(0),
+            decoded: Cell::new(0),
+            codec,
             caught_up: Cell::new(0),
             mending: Cell::new(0),
             record_mends: KeyLocks::default(),
@@ -505,12 +522,14 @@ fn part_of(layout: &Layout, drive: u16) -> Option<Part> {
 
 /// Returns the homes of a shard as the core that is `here`, with these drives, reaches them.
 fn writer_of((layout, drives): (&Layout, &[Drive]), here: &Weak<CoreState>, shard: u16) -> SetWriter {
-    let homes = layout.homes_of(shard).iter().map(|home| (*home, &drives[usize::from(*home)]));
-    let reach = |(home, drive): (u16, &Drive)| {
-        let (geometry, device) = (*layout.geometry_of(home), drive.device.clone());
+    let reach = |place: &u16| {
+        let drive = &drives[usize::from(*place)];
+        let (geometry, device) = (*layout.geometry_of(*place), drive.device.clone());
         (Reached { geometry, device, watch: drive.watch.clone() }, drive.flush.clone())
     };
-    let (reached, flushes): (Vec<_>, Vec<_>) = homes.map(reach).unzip();
-    let losses = LossesOfCore::new(here.clone(), layout.homes_of(shard));
-    SetWriter::new(Drives::new(reached), flushes, Rc::new(losses))
+    let places = layout.drives_of(shard);
+    let (mut homes, flushes): (Vec<_>, Vec<_>) = places.iter().map(reach).unzip();
+    let others = homes.split_off(layout.homes_of(shard).len());
+    let losses = LossesOfCore::new(here.clone(), &places);
+    SetWriter::new(Drives::with_others(homes, others), flushes, Rc::new(losses))
 }

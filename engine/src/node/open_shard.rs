@@ -23,12 +23,12 @@ use crate::shard::{ChunkCopies, HomeRoot, RecoverError, Recovered, Shard, ShardP
 /// Returns an error when the shard can not be recovered, or when its extents also belong to another
 /// shard.
 pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), OpenError> {
-    let homes = core.layout.homes_of(id);
+    let (homes, drives) = (core.layout.homes_of(id), core.layout.drives_of(id));
     let started = core.environment.monotonic_us();
     let recovered = match recover(core, id).await {
         Ok(recovered) => recovered,
         Err(error) => {
-            give_up(core, homes);
+            give_up(core, &drives);
             return Err(OpenError::Recover { shard: id, error });
         }
     };
@@ -36,7 +36,7 @@ pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), Open
     let elapsed_ms = (core.environment.monotonic_us() - started) / 1000;
     tracing::info!(shard = id, objects, replayed, elapsed_ms, "shard recovered");
     if let Err(error) = restore_roots(core, id, &recovered).await {
-        give_up(core, homes);
+        give_up(core, &drives);
         return Err(error);
     }
     let places = recovered.state.space.places();
@@ -46,9 +46,10 @@ pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), Open
         homes: homes.to_vec(),
         geometry,
         settings,
-        surroundings: Rc::new(HomesOfCore::new(core, homes)),
+        surroundings: Rc::new(HomesOfCore::new(core, id)),
         writer: core.writer_of(id).clone(),
         pool: core.pool.clone(),
+        codec: core.codec.clone(),
         environment: core.environment.clone(),
         root: Some(recovered.root),
         recovered,
@@ -56,10 +57,15 @@ pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), Open
     let scrub = scrub::load(core, &shard).await;
     shard.scrub.replace(scrub);
     core.shards.borrow_mut().insert(id, shard);
-    let claims = core.layout.homes_in_view(id).iter().map(|drive| claim(core, *drive, &places));
-    for drive in homes.iter().filter(|drive| !core.layout.homes_in_view(id).contains(drive)) {
-        claim_later(core, *drive, &places).await;
+    let is_source = |drive: &u16| match homes.contains(drive) {
+        true => core.layout.homes_in_view(id).contains(drive),
+        false => !core.layout.was_out(*drive),
+    };
+    let (sources, others): (Vec<u16>, Vec<u16>) = drives.into_iter().partition(is_source);
+    for drive in others {
+        claim_later(core, drive, &places).await;
     }
+    let claims = sources.into_iter().map(|drive| claim(core, drive, &places));
     join_all(claims).await.into_iter().collect()
 }
 
@@ -119,6 +125,7 @@ async fn claim_later(core: &Rc<CoreState>, drive: u16, places: &[SetPlace]) {
 /// Starts the logs of this core's shards.
 pub(super) fn begin_writing(core: &Rc<CoreState>) {
     for shard in core.own_shards() {
+        shard.rest_sets();
         core.environment.spawn(Box::pin(writer::run(shard.clone())));
         shard.after_batch();
         // All that a checkpoint holds is in memory: a new one has every copy again.

@@ -12,42 +12,24 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::cache::{CacheKey, CachedObject};
+use super::chunk::{Bytes, Chunk, appetite};
 use super::mend::{Mend, PinGuard, may_mend};
 use super::state::CoreState;
+use super::striped::{StripedBody, StripedReading};
 use crate::device::IoFuture;
 use crate::error::{EngineError, Result};
 use crate::extent::sets::Places;
-use crate::extent::{Drives, LogSet, SetPlace, SlicePlace, slices_of};
+use crate::extent::{Drives, LogSet, SetPlace, Shape, SlicePlace};
 use crate::format::parts::{decode_table, split_table};
 use crate::format::record::{MetaV1, PartV1, RecordView, RunV1, SegmentV1};
-use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk};
+use crate::format::slice::{CRC_BLOCK_BYTES, Membership, SLICE_BYTES, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::hook::Bug;
-use crate::ring::{Buffer, Pool};
+use crate::ring::Buffer;
 use crate::shard::entry::{Location, MetaPlace, blocks_covering};
 use crate::shard::{Found, FoundEntry, Shard, ShardReply, ShardRequest, part_info};
 use crate::types::{BucketId, Marker, ObjectInfo, Version};
 use zerocopy::IntoBytes;
-
-/// Verified bytes of an object. A buffer goes back to the core's pool when it is dropped.
-pub struct Chunk {
-    bytes: Bytes,
-    range: Range<usize>,
-}
-
-enum Bytes {
-    Read(Buffer),
-    Cached(Rc<CachedObject>),
-}
-
-impl AsRef<[u8]> for Chunk {
-    fn as_ref(&self) -> &[u8] {
-        match &self.bytes {
-            Bytes::Read(buffer) => &buffer[self.range.clone()],
-            Bytes::Cached(object) => &object.data[self.range.clone()],
-        }
-    }
-}
 
 /// An object that was opened for reading.
 pub struct ObjectReader {
@@ -69,17 +51,6 @@ enum Source {
 
 /// Piece size in bytes and read-ahead in pieces for a reader that nobody waits for.
 const GENTLE: (usize, usize) = (256 << 10, 1);
-
-/// Returns how many bytes to read at once and how many pieces to read ahead, by the buffers that
-/// the pool has left.
-pub(super) fn appetite(pool: &Pool) -> (usize, usize) {
-    let (chunks, free) = pool.chunks();
-    match () {
-        () if free * 2 > chunks => (1 << 20, 4),
-        () if free * 4 > chunks => (256 << 10, 2),
-        () => (128 << 10, 1),
-    }
-}
 
 /// What was found where a version was asked for.
 pub enum Opened {
@@ -214,6 +185,13 @@ impl ObjectReader {
             && *object.key == *key
         {
             return Ok(Opened::Object(Self::cached(object)));
+        }
+        if let Some(home) = wanted.home
+            && home >= core.writer_of(shard).drives.count()
+            && !found.has_slices()
+        {
+            // Drives that are no homes hold striped slices alone.
+            return Ok(Opened::Absent);
         }
         let pin = Rc::new(pin);
         let mut copies = Copies::new(&core.writer_of(shard).drives, log.place, wanted.home);
@@ -450,7 +428,7 @@ fn table_of(segments: &[SegmentV1], size: u64) -> Option<&SegmentV1> {
 
 /// Reads the table of the parts of an object of `size` bytes, which is all that `reader` reads.
 async fn read_table(mut reader: SliceReader, table: &SegmentV1, size: u64) -> Result<Vec<PartV1>> {
-    let place = slices_of(table).next();
+    let place = reader.shape.slices_of(table).next();
     let (extent, offset) = place.map_or((0, 0), |place| (place.extent, place.offset));
     let damaged = EngineError::Damaged { what: "table of parts", extent, offset };
     let length = table.length;
@@ -497,9 +475,9 @@ impl PartReader {
         if self.left.is_empty() {
             return Ok(None);
         }
-        let bytes = self.reader.next(self.left.clone()).await?.range.len() as u64;
-        self.left.start += bytes;
-        Ok(Some(bytes))
+        let chunk = self.reader.next(self.left.clone()).await?;
+        self.left.start += chunk.range.len() as u64;
+        Ok(Some(chunk.verified_bytes()))
     }
 }
 
@@ -642,10 +620,14 @@ struct SliceReader {
     gentle: bool,
     /// The home that is read first, or `None` for the one with the shortest queue.
     from_home: Option<u8>,
+    shape: Shape,
+    /// How striped sets are read.
+    striped: Option<Box<StripedReading>>,
 }
 
 impl SliceReader {
     fn new(pin: Rc<PinGuard>, segments: Vec<SegmentV1>, sets: Places) -> Self {
+        let shape = pin.core.layout.geometry_of(0).shape;
         Self {
             pin,
             segments,
@@ -656,10 +638,18 @@ impl SliceReader {
             header: None,
             gentle: false,
             from_home: None,
+            shape,
+            striped: shape.is_striped().then(Box::default),
         }
     }
 
     async fn next(&mut self, range: Range<u64>) -> Result<Chunk> {
+        if let Some(striped) = &mut self.striped {
+            let from_home = self.from_home.map(usize::from);
+            let Self { pin, segments, sets, gentle, .. } = self;
+            let body = StripedBody { pin, segments, sets, gentle: *gentle, from_home };
+            return striped.next(body, range).await;
+        }
         let mut ahead = *self.ahead.get_or_insert(range.start);
         let (piece_bytes, depth) = if self.gentle { GENTLE } else { appetite(&self.pin.core.pool) };
         while ahead < range.end && self.pieces.len() < depth {
@@ -694,7 +684,7 @@ impl SliceReader {
         };
         let within = offset - base;
         let number = within / SLICE_BYTES as u64;
-        let place = slices_of(segment).nth(number as usize);
+        let place = self.shape.slices_of(segment).nth(number as usize);
         let place = place.unwrap_or_else(|| panic!("slice {number} of {segment:?} is not there"));
         let from = (within % SLICE_BYTES as u64) as usize;
         let start = from - from % CRC_BLOCK_BYTES;
@@ -809,7 +799,8 @@ impl SliceReader {
             let parsed =
                 parsed.and_then(|()| SliceHeaderOnDisk::parse(&buffer).map_err(|_| damaged("slice header")));
             let owner = (pin.core.layout.geometry_of(0).format_id, pin.shard);
-            let own = |header: &SliceHeaderOnDisk| place.is_headed_by(header, owner, at.birth, generation);
+            let life = (at.birth, generation);
+            let own = |header: &SliceHeaderOnDisk| place.is_headed_by(header, owner, life, Membership::ALIKE);
             self.header = None;
             match parsed {
                 Ok(header) if own(&header) => self.header = Some(Box::new(header)),

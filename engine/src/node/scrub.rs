@@ -127,7 +127,7 @@ impl Scrub {
         match next_of(&shard) {
             Next::Objects(objects) => self.objects(core, &shard, objects).await,
             Next::Uploads => {
-                for home in shard.writer.drives.places() {
+                for home in shard.writer.drives.all_places() {
                     let mut last = None;
                     while let Some((part, mut reader)) = part_behind(core, &shard, last.as_ref(), home)
                         && !self.is_over(core)
@@ -154,7 +154,7 @@ impl Scrub {
     async fn objects(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>, objects: Vec<(u32, Vec<u8>, u64)>) {
         for (bucket, key, generation) in objects {
             let read = loop {
-                let homes = shard.writer.drives.places();
+                let homes = shard.writer.drives.all_places();
                 match self.object(core, homes, (BucketId(bucket), &key, generation)).await {
                     Err(EngineError::Busy { .. }) if !self.is_over(core) => {
                         core.environment.sleep(YIELD_MS).await;
@@ -189,11 +189,11 @@ impl Scrub {
                 Opened::Object(reader) => reader,
                 // All of it is its record, which was verified.
                 Opened::Marker(_) => continue,
-                Opened::Absent => return Ok(0),
+                Opened::Absent => break,
             };
             reader.read_gently();
             while let Some(chunk) = reader.verified().await? {
-                let bytes = chunk.as_ref().len() as u64;
+                let bytes = chunk.verified_bytes();
                 drop(chunk);
                 if !self.pace(core, bytes).await {
                     return Ok(0);

@@ -5,7 +5,7 @@
 //! records, and shares are those that the shards keep.
 
 use super::format;
-use crate::extent::{full_slices, tail_units};
+use crate::extent::Shape;
 pub use crate::format::BLOCK_BYTES;
 use crate::format::batch;
 use crate::format::blocks_up;
@@ -166,28 +166,29 @@ fn segment_bytes(shape: &ObjectShape) -> Option<u64> {
 }
 
 fn segment(length: u64) -> SegmentV1 {
-    let full = full_slices(length);
+    let full = Shape::PLAIN.full_slices(length);
     let rows = (0..full.div_ceil(format::SLOTS_MAX)).map(|row| RunV1 {
         extent: 0,
         unit: 0,
         slices: (full - row * format::SLOTS_MAX).min(format::SLOTS_MAX) as u32,
     });
-    let tail = (tail_units(length) > 0).then_some(RunV1 { extent: 0, unit: 0, slices: 0 });
+    let tail = (Shape::PLAIN.tail_units(length) > 0).then_some(RunV1 { extent: 0, unit: 0, slices: 0 });
     SegmentV1 { generation: GENERATION, length, runs: rows.chain(tail).collect() }
 }
 
 fn units(length: u64) -> u64 {
-    full_slices(length) * (format::SLOT_BYTES / UNIT_BYTES as u64) + u64::from(tail_units(length))
+    Shape::PLAIN.full_slices(length) * (format::SLOT_BYTES / UNIT_BYTES as u64)
+        + u64::from(Shape::PLAIN.tail_units(length))
 }
 
 fn tail_bytes(length: u64) -> u64 {
-    u64::from(tail_units(length)) * UNIT_BYTES as u64
+    u64::from(Shape::PLAIN.tail_units(length)) * UNIT_BYTES as u64
 }
 
 /// Returns the bytes that are written for a segment: headers, and the payload in whole blocks.
 fn written(length: u64) -> u64 {
     let block = crate::format::BLOCK_BYTES as u64;
-    let slices = full_slices(length) + u64::from(tail_units(length) > 0);
+    let slices = Shape::PLAIN.full_slices(length) + u64::from(Shape::PLAIN.tail_units(length) > 0);
     length.next_multiple_of(block) + slices * block
 }
 

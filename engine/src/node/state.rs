@@ -37,6 +37,7 @@ use crate::hook::{Rare, reached};
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, Pool};
 use crate::shard::{Salvage, Shard, ShardReply};
+use crate::stripe::ReedSolomon;
 use crate::sync::calls::Calls;
 use crate::sync::locks::KeyLocks;
 use crate::types::{BucketId, NodeChange, RequestId};
@@ -144,6 +145,10 @@ pub struct CoreState {
     pub(crate) refusals: Cell<u64>,
     /// Copies that were found damaged or unreadable and written anew from another one.
     pub(crate) repairs: Cell<u64>,
+    /// Groups of pieces of striped slices that were made from parity for somebody who reads.
+    pub(crate) decoded: Cell<u64>,
+    /// The code of striped sets, if the node has such sets.
+    pub(crate) codec: Option<Rc<ReedSolomon>>,
     /// How many of them were on drives that are brought up to date.
     pub(crate) caught_up: Cell<u64>,
     /// Shards of which a copy of the checkpoint was found damaged when they opened.
@@ -363,6 +368,14 @@ impl CoreState {
     /// Returns the drives of a shard's sets as this core reaches them, with the groups of their flushes.
     pub(crate) fn writer_of(&self, shard: u16) -> &SetWriter {
         &self.writers_of_shards[usize::from(shard)]
+    }
+
+    /// Returns the code of striped sets.
+    ///
+    /// # Panics
+    /// Panics when the node has no such sets.
+    pub(crate) fn codec(&self) -> &Rc<ReedSolomon> {
+        self.codec.as_ref().unwrap_or_else(|| panic!("the node has striped sets"))
     }
 
     /// Counts a client's read that was refused because the drive did not give what was stored.

@@ -1,5 +1,6 @@
 //! The node's implementation of what a shard on one core needs.
 
+use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -24,11 +25,17 @@ pub(super) struct HomesOfCore {
     core: Weak<CoreState>,
     /// The places of the homes among the node's drives.
     homes: Vec<u16>,
+    /// The places of the other drives that may hold striped slices.
+    others: Vec<u16>,
+    /// Number of striped sets that were made. The members of the next begin with another drive.
+    turn: Cell<usize>,
 }
 
 impl HomesOfCore {
-    pub fn new(core: &Rc<CoreState>, homes: &[u16]) -> Self {
-        Self { core: Rc::downgrade(core), homes: homes.to_vec() }
+    pub fn new(core: &Rc<CoreState>, shard: u16) -> Self {
+        let homes = core.layout.homes_of(shard).to_vec();
+        let others = core.layout.drives_of(shard).split_off(homes.len());
+        Self { core: Rc::downgrade(core), homes, others, turn: Cell::new(usize::from(shard)) }
     }
 
     /// Returns the core, or an error when the node is closing.
@@ -43,7 +50,11 @@ impl HomesOfCore {
 
     /// Returns the shards that have a home in common with this one.
     fn neighbours(&self, core: &CoreState) -> Vec<u16> {
-        let is_near = |shard: &u16| core.layout.homes_of(*shard).iter().any(|home| self.homes.contains(home));
+        // Striped slices of every shard may lie on every drive.
+        let is_striped = core.layout.geometry_of(0).shape.is_striped();
+        let is_near = |shard: &u16| {
+            is_striped || core.layout.homes_of(*shard).iter().any(|home| self.homes.contains(home))
+        };
         (0..core.layout.shards).filter(is_near).collect()
     }
 
@@ -152,6 +163,35 @@ async fn take_all(
     })
 }
 
+/// Takes a free extent of the drives with the most room for each member of a striped set, or none. Where too few
+/// drives are here, the set has fewer parity members, but at least one.
+async fn take_striped(
+    core: Rc<CoreState>,
+    drives: Vec<u16>,
+    turn: usize,
+    class: Class,
+) -> std::result::Result<TakenExtents, Refusal> {
+    let shape = core.layout.geometry_of(0).shape;
+    let count = drives.len().min(shape.members());
+    if count <= shape.data() {
+        return Err(Refusal::Full);
+    }
+    let mut by_room = Vec::with_capacity(drives.len());
+    for drive in drives {
+        let ask = move |core: Rc<CoreState>| async move { core.allocator(drive).free() };
+        let (free, held) = core.call(core.layout.allocator_core(drive), ask).await;
+        let share = u64::from(free - held) * 1000 / u64::from(core.layout.geometry_of(drive).extents);
+        by_room.push((std::cmp::Reverse(share), drive));
+    }
+    // Drives of the same room take turns.
+    let length = by_room.len();
+    by_room.rotate_left(turn % length);
+    by_room.sort_by_key(|(room, _)| *room);
+    let mut chosen: Vec<u16> = by_room[..count].iter().map(|(_, drive)| *drive).collect();
+    chosen.rotate_left(turn % count);
+    take_all(core, chosen, class).await
+}
+
 /// Returns an extent to its drive's allocator, by message if that is on another core.
 pub(super) fn give(core: &Rc<CoreState>, drive: u16, extent: u32) {
     let give = move |core: &Rc<CoreState>| {
@@ -186,20 +226,39 @@ impl Surroundings for HomesOfCore {
         }
     }
 
+    fn take_extents_for_slices(
+        &self,
+        class: Class,
+    ) -> LocalFuture<std::result::Result<TakenExtents, Refusal>> {
+        match self.core() {
+            Ok(core) if core.layout.geometry_of(0).shape.is_striped() => {
+                let all = self.homes.iter().chain(&self.others).copied();
+                let here = all.filter(|drive| !core.has_left(*drive)).collect();
+                let turn = self.turn.replace(self.turn.get().wrapping_add(1));
+                Box::pin(take_striped(core, here, turn, class))
+            }
+            _ => self.take_extents(class),
+        }
+    }
+
     fn give_extents(&self, extents: Vec<Members>) {
         let Ok(core) = self.core() else { return };
         for member in extents.iter().flat_map(Members::iter) {
             // What lies on a drive that is out of the view is not accounted for.
             let drive = core.layout.place_of(member.drive);
-            if let Some(drive) = drive.filter(|drive| self.homes.contains(drive)) {
+            let is_own = |drive: &u16| self.homes.contains(drive) || self.others.contains(drive);
+            if let Some(drive) = drive.filter(is_own) {
                 give(&core, drive, member.extent);
             }
         }
     }
 
-    fn hold_back(&self, shard: u16, extents: HeldBack) {
+    fn hold_back(&self, shard: u16, extents: HeldBack, elsewhere: u32) {
         let Ok(core) = self.core() else { return };
-        for drive in self.here(&core) {
+        let others = self.others.iter().copied().filter(|drive| !core.has_left(*drive));
+        let gains = HeldBack { gainable: elsewhere, ..HeldBack::default() };
+        let of_all = self.here(&core).map(|home| (home, extents)).chain(others.map(|drive| (drive, gains)));
+        for (drive, extents) in of_all {
             let hold = move |core: &Rc<CoreState>| {
                 core.allocator(drive).hold_back(shard, extents);
                 tell_spare(core, drive);
@@ -257,7 +316,8 @@ impl Surroundings for HomesOfCore {
             allocator.install(ShardRootOnDisk { extent: Le32::new(extent), ..root }).await
         };
         if core.layout.geometry_of(self.homes[0]).planted.is(Bug::InstallRootOnOneHome) {
-            let one = Self { core: self.core.clone(), homes: self.homes[..1].to_vec() };
+            let (core_of, homes) = (self.core.clone(), self.homes[..1].to_vec());
+            let one = Self { core: core_of, homes, others: Vec::new(), turn: Cell::default() };
             let installed = one.at_each(core, install);
             return Box::pin(async move { Ok(installed.await) });
         }
@@ -275,6 +335,10 @@ impl Surroundings for HomesOfCore {
     /// next flush: the latch of the drive lets none succeed any more.
     fn stop_drive(&self, error: &DeviceError) {
         let (Ok(core), &[drive]) = (self.core(), self.homes.as_slice()) else { return };
+        // It may have been the flush of a drive that holds striped slices alone.
+        if !self.others.is_empty() {
+            return;
+        }
         for other in 0..core.layout.cores {
             let error = error.clone();
             let stop = move |core: &Rc<CoreState>| {

@@ -230,6 +230,7 @@ impl CoreState {
         back.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.enter(Part::CatchingUp)));
         home.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.enter(Part::Whole)));
         lost.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.leave()));
+        self.own_shards().iter().for_each(|shard| shard.rest_sets());
     }
 
     /// Has the drives watched, so that one that does not answer is dropped.

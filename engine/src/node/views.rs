@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::layout::{Layout, keep_only};
+use super::layout::{Layout, keep_only, lacking_places};
 use crate::format::superblock::{DRIVE_IN, DRIVE_OUT, NO_HOME, ViewOnDisk};
 use crate::format::{Le16, Le32};
 use crate::sync::locks::KeyLocks;
@@ -84,6 +84,14 @@ impl Views {
             let homes = latest.homes(shard);
             self.rules.may_be_homes(ShardDrives { homes, ready: homes | ready }, next, view.homes(shard))
         };
+        // Of a striped slice up to M members may be lost, whatever was lost before and is not made up for.
+        let copies = self.rules.homes_max() as usize;
+        let lacking = |view: &ViewOnDisk| lacking_places(view, (layout.shards, copies), &|_| true);
+        // What the operator has accepted to be without is not refused again.
+        let lacks_more = || lacking(&view) > lacking(&latest).max(self.rules.failures_max);
+        if layout.geometry_of(0).shape.is_striped() && !change.lost.is_empty() && lacks_more() {
+            return None;
+        }
         let may_follow = self.rules.may_change(in_use, latest.members(), next, alive)
             && (0..layout.shards).all(may_be_homes);
         view.counter = Le32::new(latest.counter.get() + 1);

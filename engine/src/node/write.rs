@@ -14,27 +14,35 @@ use std::rc::Rc;
 use zerocopy::IntoBytes;
 
 use super::bodies::BodyCount;
-use super::read::appetite;
+use super::chunk::appetite;
 use super::state::{CoreState, Drive};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
 use crate::extent::sets::Places;
-use crate::extent::{SetPlace, SlicePlace, Writes, coalesce, full_slices, slices_of, tail_units};
+use crate::extent::{SetPlace, Shape, SlicePlace, Writes, coalesce};
 use crate::format::parts::encode_table;
 use crate::format::record::{PartV1, RunV1, SegmentV1};
-use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, SliceHeaderOnDisk, UNITS_PER_SLOT};
+use crate::format::slice::{CRC_BLOCK_BYTES, SliceHeaderOnDisk, UNITS_PER_SLOT};
 use crate::format::{BLOCK_BYTES, blocks_up};
+use crate::hook::{Rare, reached};
 use crate::ring::Buffer;
-use crate::shard::{Body, PartCommit, PartsTable, PutCommit, Reservation, ShardReply, ShardRequest};
+use crate::shard::{
+    Body, GroupBuffers, PartCommit, PartsTable, PutCommit, Reservation, ShardReply, ShardRequest,
+    StripedSlice, StripedWriter, TOO_FEW_DRIVES,
+};
 use crate::types::{
     BucketId, Etag, ObjectInfo, ObjectMeta, PART_CHECKSUM_BYTES_MAX, PartInfo, UploadId, WriteCondition,
 };
 
+/// What a body takes at once where there are enough buffers, bytes.
+pub(super) const PLENTY_BYTES: usize = 1 << 20;
 /// Full slices that are reserved at a time.
 const SLICES_AT_ONCE: u64 = 16;
 
-/// Memory that a body of unknown length takes beside the buffers that every body takes, bytes.
-pub const GROWING_BYTES_MAX: usize = SLICE_BYTES + (256 << 10);
+/// Returns the memory that a body of unknown length takes beside the buffers that every body takes, bytes.
+pub(super) fn growing_bytes_max(shape: Shape) -> usize {
+    shape.slice_bytes() + (256 << 10)
+}
 
 /// The purpose of a body.
 pub(super) enum Target {
@@ -101,7 +109,8 @@ impl ObjectWriter {
             let slices =
                 SliceWriter::new(core.clone(), writer.shard, length_max, (bucket, Some(key.to_vec())));
             let inline_bytes_max = u64::from(core.layout.settings_of(0).inline_bytes_max);
-            let held = VecDeque::with_capacity(length_max.min(GROWING_BYTES_MAX as u64) as usize);
+            let most = growing_bytes_max(slices.shape);
+            let held = VecDeque::with_capacity(length_max.min(most as u64) as usize);
             writer.body = Incoming::Growing(Growing { held, writer: slices, inline_bytes_max });
         }
         writer
@@ -179,11 +188,12 @@ impl ObjectWriter {
 impl Growing {
     async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            let taken = bytes.len().min(GROWING_BYTES_MAX - self.held.len());
+            let most = growing_bytes_max(self.writer.shape);
+            let taken = bytes.len().min(most - self.held.len());
             self.held.extend(&bytes[..taken]);
             bytes = &bytes[taken..];
-            if self.held.len() == GROWING_BYTES_MAX {
-                self.pass_on(GROWING_BYTES_MAX - SLICE_BYTES).await?;
+            if self.held.len() == most {
+                self.pass_on(most - self.writer.shape.slice_bytes()).await?;
             }
         }
         Ok(())
@@ -213,6 +223,7 @@ impl Growing {
 struct SliceWriter {
     core: Rc<CoreState>,
     shard: u16,
+    shape: Shape,
     /// The object that the body replaces, if there is one; a part replaces none.
     replaces: (BucketId, Option<Vec<u8>>),
     segment: SegmentV1,
@@ -224,6 +235,8 @@ struct SliceWriter {
     reserved_tail: bool,
     next_slice: u32,
     current: Option<Current>,
+    /// The slice that is being filled, of a striped set.
+    striped: Option<StripedWriter>,
     in_flight: VecDeque<Writes>,
 }
 
@@ -241,9 +254,11 @@ struct Current {
 impl SliceWriter {
     fn new(core: Rc<CoreState>, shard: u16, length: u64, replaces: (BucketId, Option<Vec<u8>>)) -> Self {
         let segment = SegmentV1 { generation: 0, length, runs: Vec::new() };
+        let shape = core.layout.geometry_of(0).shape;
         Self {
             core,
             shard,
+            shape,
             replaces,
             segment,
             sets: Places::default(),
@@ -251,16 +266,18 @@ impl SliceWriter {
             reserved_tail: false,
             next_slice: 0,
             current: None,
+            striped: None,
             in_flight: VecDeque::new(),
         }
     }
 
     async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            if self.current.is_none() {
+            if self.current.is_none() && self.striped.is_none() {
                 self.begin_slice().await?;
             }
-            let taken = self.fill(bytes).await?;
+            let taken =
+                if self.shape.is_striped() { self.fill_rows(bytes).await? } else { self.fill(bytes).await? };
             bytes = &bytes[taken..];
         }
         Ok(())
@@ -270,7 +287,7 @@ impl SliceWriter {
         let number = self.next_slice;
         let place = loop {
             // The tail's run is the last one, and is reserved with the last full slices.
-            let reserved = slices_of(&self.segment).nth(number as usize);
+            let reserved = self.shape.slices_of(&self.segment).nth(number as usize);
             match reserved {
                 Some(place) => break place,
                 None => self.reserve().await?,
@@ -279,15 +296,18 @@ impl SliceWriter {
         self.next_slice += 1;
         let (piece_bytes, _) = appetite(&self.core.pool);
         let at = self.sets.of(place.extent);
+        if self.shape.is_striped() {
+            return self.begin_striped(place, at);
+        }
         self.current = Some(Current { place, at, crcs: Vec::new(), sent: 0, buffer: None, piece_bytes });
         Ok(())
     }
 
     /// Reserves the next slices on the owner.
     async fn reserve(&mut self) -> Result<()> {
-        let left = full_slices(self.segment.length) - self.reserved_full;
+        let left = self.shape.full_slices(self.segment.length) - self.reserved_full;
         let full = left.min(SLICES_AT_ONCE);
-        let with_tail = full == left && !self.reserved_tail && tail_units(self.segment.length) > 0;
+        let with_tail = full == left && !self.reserved_tail && self.shape.tail_units(self.segment.length) > 0;
         assert!(full > 0 || with_tail, "everything is reserved already");
         let needs_generation = self.segment.generation == 0;
         let (bucket, replaces) = self.replaces.clone();
@@ -316,7 +336,7 @@ impl SliceWriter {
         let begun = u64::from(self.next_slice);
         let before = std::mem::replace(&mut self.segment.length, length);
         assert!(
-            length <= before && begun <= full_slices(length),
+            length <= before && begun <= self.shape.full_slices(length),
             "a slice was begun that is not full any more"
         );
         if length == before {
@@ -343,6 +363,64 @@ impl SliceWriter {
         if !unused.is_empty() {
             release(&self.core, self.shard, unused, before);
         }
+    }
+
+    /// Begins a slice of a striped set.
+    ///
+    /// # Errors
+    /// Returns [`EngineError::Busy`] when so few of the set's drives are here that one more loss would lose the body.
+    fn begin_striped(&mut self, place: SlicePlace, at: SetPlace) -> Result<()> {
+        let (geometry, drives) = (self.core.layout.geometry_of(0), &self.core.writer_of(self.shard).drives);
+        let here = (0..self.shape.members()).filter(|member| drives.member(at, *member).is_some()).count();
+        if here <= self.shape.data() {
+            return Err(TOO_FEW_DRIVES);
+        }
+        let (owner, generation) = ((geometry.format_id, self.shard), self.segment.generation);
+        let slice =
+            StripedSlice { shape: self.shape, owner, place, at, generation, planted: geometry.planted };
+        self.striped = Some(StripedWriter::new(slice, self.core.codec().clone()));
+        Ok(())
+    }
+
+    /// Copies what fits into the current group of a striped slice, and sends the group when it is full. Returns the
+    /// bytes that were copied.
+    async fn fill_rows(&mut self, bytes: &[u8]) -> Result<usize> {
+        let Some(striped) = &mut self.striped else { panic!("a slice was begun") };
+        let (piece_bytes, depth) = appetite(&self.core.pool);
+        if let Some(buffers) = striped.wants(piece_bytes >= PLENTY_BYTES) {
+            match buffers.try_take(&self.core.pool) {
+                Some(pieces) => striped.begin(pieces, buffers),
+                // What is on its way holds buffers, and nobody else waits for it.
+                None if !self.in_flight.is_empty() => {
+                    self.settle_one().await?;
+                    return Ok(0);
+                }
+                None => {
+                    let (pieces, buffers) = one_buffer(&self.core, striped).await?;
+                    striped.begin(pieces, buffers);
+                }
+            }
+        }
+        let taken = striped.take(bytes);
+        if striped.is_full() {
+            let (writes, bytes, is_last) = striped.send(self.core.writer_of(self.shard));
+            if is_last {
+                self.striped = None;
+            }
+            self.count(bytes);
+            self.in_flight.push_back(writes);
+            while self.in_flight.len() > depth {
+                self.settle_one().await?;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Counts bytes of slices that are written, those of copies and parity apart.
+    fn count(&self, bytes: usize) {
+        let home = self.core.layout.first_home_of(self.shard);
+        let Drive { slice_bytes, .. } = &self.core.drives[usize::from(home)];
+        slice_bytes.set(slice_bytes.get() + bytes as u64);
     }
 
     /// Copies what fits into the current piece, and sends the piece when it is full. Returns the
@@ -398,9 +476,7 @@ impl SliceWriter {
 
     /// Starts a write at an offset of a set.
     fn send(&mut self, (at, offset): (SetPlace, u32), length: usize, buffer: Buffer) {
-        let home = self.core.layout.first_home_of(self.shard);
-        let Drive { slice_bytes, .. } = &self.core.drives[usize::from(home)];
-        slice_bytes.set(slice_bytes.get() + length as u64);
+        self.count(length);
         let writer = self.core.writer_of(self.shard);
         self.in_flight.push_back(writer.write((at, offset), length, buffer, Durability::Deferred));
     }
@@ -413,7 +489,10 @@ impl SliceWriter {
     }
 
     async fn finish(&mut self) -> Result<SegmentV1> {
-        assert!(self.current.is_none(), "a body of the announced length ends with a whole slice");
+        assert!(
+            self.current.is_none() && self.striped.is_none(),
+            "a body of the announced length ends with a whole slice"
+        );
         while !self.in_flight.is_empty() {
             self.settle_one().await?;
         }
@@ -425,7 +504,7 @@ impl SliceWriter {
             };
         }
         if !self.segment.runs.is_empty() {
-            let flushed = self.core.writer_of(self.shard).flush().await;
+            let flushed = self.core.writer_of(self.shard).flush_slices(self.sets.all()).await;
             flushed.map_err(|error| self.stop_shard(&error))?;
         }
         Ok(std::mem::take(&mut self.segment))
@@ -439,6 +518,14 @@ impl SliceWriter {
         self.core.tell(shard, ShardRequest::StopWriting(error.clone()));
         EngineError::WritesStopped { shard }
     }
+}
+
+/// Waits for the only buffer that a group with short pieces needs.
+async fn one_buffer(core: &CoreState, striped: &StripedWriter) -> Result<(Vec<Buffer>, GroupBuffers)> {
+    reached(Rare::GroupShortened);
+    let Some(buffers) = striped.wants(false) else { panic!("a group is wanted") };
+    let Some(length) = buffers.only() else { panic!("{buffers:?} are one buffer") };
+    Ok((buffers.pieces_of(core.buffer(length).await?), buffers))
 }
 
 /// Writes the table of the parts of an object that is about to be completed. It is durable, and

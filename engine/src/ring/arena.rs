@@ -164,6 +164,11 @@ impl Pool {
         (self.0.chunks, self.0.free_chunks.get())
     }
 
+    /// Returns the capacity of a buffer that is asked to have at least `length` bytes.
+    pub fn capacity_for(length: usize) -> usize {
+        CLASSES[class_of(length)]
+    }
+
     /// Returns a buffer of at least `length` bytes if one is free now among those for all.
     pub fn try_take(&self, length: usize) -> Option<Buffer> {
         self.take_from(class_of(length), Share::All)
@@ -214,7 +219,7 @@ impl Pool {
     }
 
     fn buffer(&self, chunk: u32, slot: u16, class: usize) -> Buffer {
-        Buffer { pool: self.clone(), chunk, slot, class: class as u8, shared: None }
+        Buffer { pool: self.clone(), chunk, slot, class: class as u8, keeps: None, is_part: false }
     }
 
     fn give_back(&self, chunk: u32, slot: u16, class: usize) {
@@ -364,8 +369,10 @@ pub struct Buffer {
     chunk: u32,
     slot: u16,
     class: u8,
-    /// Set in a handle of a shared buffer, which keeps it from the pool.
-    shared: Option<Rc<Buffer>>,
+    /// Set in a handle of a shared buffer, and in a part of a divided one, which keeps it from the pool.
+    keeps: Option<Rc<Buffer>>,
+    /// It is a part of a divided buffer, whose bytes no other part has.
+    is_part: bool,
 }
 
 /// A buffer that several operations read, and nobody writes any more.
@@ -377,14 +384,14 @@ impl SharedBuffer {
     pub fn another(&self) -> Buffer {
         let Buffer { pool, chunk, slot, class, .. } = &*self.0;
         let (chunk, slot, class) = (*chunk, *slot, *class);
-        Buffer { pool: pool.clone(), chunk, slot, class, shared: Some(self.0.clone()) }
+        Buffer { pool: pool.clone(), chunk, slot, class, keeps: Some(self.0.clone()), is_part: false }
     }
 }
 
 impl Buffer {
     /// Returns a buffer of no bytes, in place of one that a drive keeps for ever.
     pub fn none(pool: &Pool) -> Self {
-        Self { pool: pool.clone(), chunk: 0, slot: 0, class: NO_CLASS, shared: None }
+        Self { pool: pool.clone(), chunk: 0, slot: 0, class: NO_CLASS, keeps: None, is_part: false }
     }
 
     /// Returns the usable bytes, which are those of its size class.
@@ -395,6 +402,31 @@ impl Buffer {
     /// Makes the buffer one that several operations can read.
     pub fn share(self) -> SharedBuffer {
         SharedBuffer(Rc::new(self))
+    }
+
+    /// Divides the buffer into parts of the smallest size class that holds `length` bytes. It returns to its pool
+    /// when the last part is dropped.
+    ///
+    /// # Panics
+    /// Panics when the buffer is smaller than that, or a handle of a shared one.
+    pub fn divide(self, length: usize) -> Vec<Buffer> {
+        let class = class_of(length);
+        let count = self.capacity() / CLASSES[class];
+        assert!(
+            count > 0 && (self.keeps.is_none() || self.is_part),
+            "{self:?} is divided into parts of {length} bytes"
+        );
+        let (pool, chunk, first) = (self.pool.clone(), self.chunk, self.slot * count as u16);
+        let whole = Rc::new(self);
+        let part = |at: usize| Buffer {
+            pool: pool.clone(),
+            chunk,
+            slot: first + at as u16,
+            class: class as u8,
+            keeps: Some(whole.clone()),
+            is_part: true,
+        };
+        (0..count).map(part).collect()
     }
 
     /// Returns the pool that the buffer returns to.
@@ -412,14 +444,14 @@ impl Deref for Buffer {
     fn deref(&self) -> &[u8] {
         // SAFETY: the range is in the mapping (chunk and slot are in bounds by construction), was
         // zeroed by the kernel, and belongs to this buffer alone until it is dropped. Handles of a shared
-        // buffer only read it.
+        // buffer only read it. Each part of a divided buffer has bytes of its own, and nobody has the whole.
         unsafe { std::slice::from_raw_parts(self.address(), self.capacity()) }
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        assert!(self.shared.is_none(), "a shared buffer is not written to");
+        assert!(self.keeps.is_none() || self.is_part, "a shared buffer is not written to");
         // SAFETY: as in `deref`, and `&mut self` makes the access exclusive, since this is no handle of a
         // shared buffer.
         unsafe { std::slice::from_raw_parts_mut(self.address(), self.capacity()) }
@@ -429,7 +461,7 @@ impl DerefMut for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         // What a handle keeps returns by itself.
-        if self.shared.is_none() && self.class != NO_CLASS {
+        if self.keeps.is_none() && self.class != NO_CLASS {
             self.pool.give_back(self.chunk, self.slot, self.class as usize);
         }
     }
@@ -466,6 +498,35 @@ mod tests {
         }
         drop(buffers);
         assert_eq!(pool.chunks(), (chunks, chunks));
+    }
+
+    #[test]
+    fn parts_of_a_buffer_are_disjoint_and_return_it_together() {
+        let pool = Pool::new(8 << 20).expect("map");
+        let before = pool.chunks();
+        let other = pool.try_take(CLASSES[6]).expect("room");
+        let whole = pool.try_take(CLASSES[6]).expect("room");
+        let (start, length) = (whole.as_ptr() as usize, whole.capacity());
+        let blocks = whole.divide(CLASSES[5]).remove(1).divide(4096);
+        assert_eq!((blocks.len(), blocks[3].as_ptr() as usize), (32, start + CLASSES[5] + 3 * 4096));
+        drop(blocks);
+        let whole = pool.try_take(CLASSES[6]).expect("it is free again");
+        assert_eq!(whole.as_ptr() as usize, start);
+        let mut parts = whole.divide(60_000);
+        assert_eq!(parts.iter().map(Buffer::capacity).collect::<Vec<_>>(), [65536; 4]);
+        for (at, part) in parts.iter_mut().enumerate() {
+            assert_eq!(part.as_ptr() as usize, start + at * 65536);
+            part.fill(at as u8 + 1);
+        }
+        assert!(other.iter().all(|byte| *byte == 0) && length == 4 * 65536);
+        let last = parts.pop().expect("four").share();
+        let handle = last.another();
+        drop((last, parts));
+        assert!(handle.iter().all(|byte| *byte == 4));
+        drop(other);
+        assert_ne!(pool.chunks(), before, "a part is still there");
+        drop(handle);
+        assert_eq!(pool.chunks(), before);
     }
 
     /// Takes everything that is for all, in whole chunks.

@@ -12,9 +12,10 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use super::entry::Entry;
 use crate::extent::sets::SetTable;
 use crate::extent::slices::SliceSpace;
-use crate::extent::{Geometry, LogSet, RunCount, SetPlace, run_units, segment_units};
+use crate::extent::{Geometry, LogSet, RunCount, SetPlace};
 use crate::format::record::{Mutation, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
+use crate::format::superblock::HOMES;
 use crate::hook::{Bug, Planted, Rare, reached};
 use crate::log::RecordPlace;
 use crate::log::space::LogSpace;
@@ -105,6 +106,8 @@ pub struct ShardSpace {
     pub owned_bytes: u64,
     /// Bytes of the extents that are further copies of those that are owned, on drives that are here.
     pub copies_bytes: u64,
+    /// The part of the live bytes that is in striped sets, by how many drives more may be lost before they are.
+    pub striped_by_losses: [u64; HOMES],
     pub objects: u64,
     pub index_bytes: u64,
     pub runs: RunCount,
@@ -230,7 +233,7 @@ impl Accounts {
 
     fn free_later(&mut self, sequence: u64, segment: &SegmentV1) {
         for run in &segment.runs {
-            let units = run_units(run, segment.length);
+            let units = self.geometry.shape.run_units(run, segment.length);
             self.freed_units += u64::from(units);
             self.freed.push_back(Freed { sequence, run: *run, units });
         }
@@ -270,7 +273,7 @@ impl Accounts {
     pub(super) fn release(&mut self, runs: &[RunV1], length: u64) -> Vec<u32> {
         let mut empty = Vec::new();
         for run in runs {
-            let units = run_units(run, length);
+            let units = self.geometry.shape.run_units(run, length);
             self.reserved_units -= u64::from(units);
             empty.extend(self.slices.free(run, units));
         }
@@ -279,7 +282,7 @@ impl Accounts {
 
     /// Counts slices as no longer reserved, after the record that names them was applied.
     pub(super) fn keep(&mut self, segment: &SegmentV1) {
-        self.reserved_units -= segment_units(segment);
+        self.reserved_units -= self.geometry.shape.segment_units(segment);
     }
 
     /// Returns the bytes that no slice uses in extents of slices.
@@ -289,14 +292,17 @@ impl Accounts {
     }
 
     fn deferred_units(&self) -> u64 {
-        self.deferred.values().flatten().map(|(_, segment)| segment_units(segment)).sum()
+        let units = |segment| self.geometry.shape.segment_units(segment);
+        self.deferred.values().flatten().map(|(_, segment)| units(segment)).sum()
     }
 
     /// Returns the sums over all extents, `spares` of which were taken for the log before they are
     /// needed. Objects and index are left at 0.
     pub(super) fn space(&self, spares: usize) -> ShardSpace {
-        let unit = UNIT_BYTES as u64;
         let extent = u64::from(self.geometry.extent_bytes);
+        // Of a striped set the data members count, and parity as copies do.
+        let width = self.width();
+        let (unit, of_data) = (UNIT_BYTES as u64 * width, self.slices.extent_count() as u64 * width * extent);
         let (log_live, log_dead) = self.logs.live_and_dead();
         let used = self.slices.used_units();
         let waiting = self.freed_units + self.deferred_units();
@@ -306,12 +312,34 @@ impl Accounts {
             live_bytes: log_live + (used - waiting - self.reserved_units) * unit,
             dead_bytes: log_dead + waiting * unit,
             reserved_bytes: self.reserved_units * unit + beside + log_free,
-            free_bytes: self.slices.extent_count() as u64 * extent - used * unit,
-            owned_bytes: (self.logs.count() + self.slices.extent_count()) as u64 * extent + beside,
+            free_bytes: of_data - used * unit,
+            owned_bytes: self.logs.count() as u64 * extent + of_data + beside,
             copies_bytes: 0,
             runs: self.runs,
             ..ShardSpace::default()
         }
+    }
+
+    /// Returns the live bytes of striped sets by how many drives more may be lost before they are, given how many
+    /// members of a set are whole.
+    pub(super) fn striped_by_losses(&self, whole: impl Fn(SetPlace) -> usize) -> [u64; HOMES] {
+        let (mut by_losses, unit) = ([0; HOMES], UNIT_BYTES as u64 * self.width());
+        for set in self.slices.extents() {
+            let spare = whole(self.sets.place(set)).saturating_sub(self.geometry.shape.data());
+            by_losses[spare.min(HOMES - 1)] += u64::from(self.slices.used_units_of(set)) * unit;
+        }
+        // Nobody notes in which sets lies what is not live.
+        let mut other = (self.freed_units + self.deferred_units() + self.reserved_units) * unit;
+        for bytes in by_losses.iter_mut().rev() {
+            let part = other.min(*bytes);
+            (*bytes, other) = (*bytes - part, other - part);
+        }
+        by_losses
+    }
+
+    /// Returns how many members of a set of slices hold data that differ.
+    pub(super) fn width(&self) -> u64 {
+        self.geometry.shape.data() as u64
     }
 
     /// Returns where every set is, but those that were taken for the log before they are needed.

@@ -13,7 +13,7 @@ use super::checkpoint::CheckpointError;
 use super::instance::Shard;
 use super::maintenance::Task;
 use crate::error::{EngineError, Result};
-use crate::extent::sets::KIND_CHECKPOINT;
+use crate::extent::sets::{KIND_CHECKPOINT, KIND_SLICES};
 use crate::extent::{Member, SetPlace};
 
 impl Shard {
@@ -29,12 +29,25 @@ impl Shard {
         drop(self.upkeep.turn(Task::Cleaning).await);
     }
 
-    /// Returns the sets that have no member on a drive, beside those of checkpoints, which the next one
-    /// replaces.
-    pub(crate) fn sets_without(&self, drive: u16) -> Vec<SetPlace> {
-        let state = self.state.borrow();
+    /// Returns the sets that need a member on a drive, which is to be a `home` of the shard or is for striped slices
+    /// alone, beside those of checkpoints, which the next one replaces. A striped set needs one if a member of it is to
+    /// `give_way`, or if it was made when too few drives were there.
+    pub(crate) fn sets_without(
+        &self,
+        (drive, home): (u16, bool),
+        give_way: impl Fn(u16) -> bool,
+    ) -> Vec<SetPlace> {
+        let (state, shape) = (self.state.borrow(), self.geometry.shape);
+        let is_meant = |place: &SetPlace, kind: u8| match kind {
+            KIND_CHECKPOINT => false,
+            KIND_SLICES if shape.is_striped() => {
+                place.members.count() < shape.members()
+                    || place.members.iter().any(|other| give_way(other.drive))
+            }
+            _ => home,
+        };
         let lacking =
-            |(place, kind): &(SetPlace, u8)| *kind != KIND_CHECKPOINT && place.members.on(drive).is_none();
+            |(place, kind): &(SetPlace, u8)| place.members.on(drive).is_none() && is_meant(place, *kind);
         state.space.sets.all().filter(lacking).map(|(place, _)| place).collect()
     }
 
@@ -57,6 +70,23 @@ impl Shard {
         Ok(true)
     }
 
+    /// Lets striped sets rest that lack a drive, while a set that is made now would lack none: what is stored from
+    /// now on goes where it has all its parity.
+    pub(crate) fn rest_sets(&self) {
+        let shape = self.geometry.shape;
+        if !shape.is_striped() {
+            return;
+        }
+        let drives = &self.writer.drives;
+        let needed = shape.members().min(drives.all_places().len());
+        let mut state = self.state.borrow_mut();
+        let super::accounts::Accounts { sets, slices, .. } = &mut state.space;
+        slices.rest(|set| {
+            let place = sets.place(set);
+            (0..shape.members()).filter(|member| drives.member(place, *member).is_some()).count() < needed
+        });
+    }
+
     /// Makes the log continue in a new set.
     ///
     /// # Errors
@@ -71,7 +101,7 @@ impl Shard {
     /// # Errors
     /// Returns an error when there is no space or the device fails.
     pub(crate) async fn seal(self: &Rc<Self>) -> std::result::Result<(), CheckpointError> {
-        self.writer.flush().await?;
+        self.writer.flush_slices(&self.places()).await?;
         if self.log.has_failed() {
             return Err(EngineError::WritesStopped { shard: self.id }.into());
         }

@@ -35,15 +35,15 @@ use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::{Class, Refusal};
 use crate::extent::sets::{KIND_CHECKPOINT, KIND_LOG};
-use crate::extent::{MEMBERS_MAX, Members, SetPlace};
+use crate::extent::{Members, SetPlace};
 use crate::format::checkpoint::{
     CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
     HEADER_BYTES, KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_NODE_RECORDS, KIND_ROOT,
     KIND_SETS, KIND_UPLOADS, LogPlaceV1, encode_logs, encode_sets,
 };
 use crate::format::record::{ClockV1, encode_buckets, encode_clock, encode_node_records, encode_uploads};
-use crate::format::set::{MemberV1, SET_BYTES, SetV1};
-use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
+use crate::format::set::{FURTHER_MEMBER_BYTES, SET_BYTES, SetV1};
+use crate::format::superblock::{HOMES, ROOT_CHECKPOINT, ShardRootOnDisk};
 use crate::format::{Le16, Le32, Le64, blocks_up};
 use crate::hook::{Bug, Rare, reached};
 use crate::index::leaf;
@@ -420,7 +420,7 @@ impl<'a> Writer<'a> {
         root: CheckpointRootV1,
     ) -> std::result::Result<(SetPlace, ChunkPlaceV1), CheckpointError> {
         // The root itself may need one more set, so room to name it is left.
-        let set_bytes = SET_BYTES + (MEMBERS_MAX - 1) * size_of::<MemberV1>();
+        let set_bytes = SET_BYTES + (HOMES - 1) * FURTHER_MEMBER_BYTES;
         let own_bytes = blocks_up(set_bytes * (self.own.len() + 2));
         let needed = blocks_up(HEADER_BYTES + root.encode().len()) + own_bytes;
         let at = self.make_room(needed).await?;

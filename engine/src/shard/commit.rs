@@ -26,7 +26,7 @@ use crate::extent::sets::{KIND_LOG, KIND_SLICES, TakenSet};
 use crate::format::record::{
     ENVELOPE_BYTES, EncodedRecord, FLAG_PLACE, Mutation, PutV1, RECORD_ALIGNMENT, STATE_NULL, SegmentV1,
 };
-use crate::format::set::SET_BYTES;
+use crate::format::set::{FURTHER_MEMBER_BYTES, SET_BYTES};
 use crate::hook::{Bug, Rare, reached};
 use crate::log::RecordPlace;
 use crate::log::writer::{Log, LogOwner, RECORD_BYTES_MAX};
@@ -342,7 +342,10 @@ impl Shard {
         let state = self.state.borrow();
         let runs = segments_of(mutation).iter().flat_map(|segment| &segment.runs);
         let unnamed = runs.filter(|run| !state.space.sets.is_named(run.extent)).count();
-        unnamed * (ENVELOPE_BYTES + SET_BYTES).next_multiple_of(RECORD_ALIGNMENT)
+        let shape = self.geometry.shape;
+        let members = if shape.is_striped() { shape.members() } else { usize::from(self.geometry.copies) };
+        let set_bytes = SET_BYTES + (members - 1) * FURTHER_MEMBER_BYTES;
+        unnamed * (ENVELOPE_BYTES + set_bytes).next_multiple_of(RECORD_ALIGNMENT)
     }
 
     /// Waits for the outcome of a queued record. A failure of the drive is logged here, where it is

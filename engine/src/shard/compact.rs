@@ -30,9 +30,10 @@ use super::maintenance::Task;
 use super::recover::for_each_entry_from;
 use super::slice_verifier::{SliceFlaw, SliceVerifier};
 use super::space::Reserved;
+use super::striped::{CopyError, StripedSlice, StripedSource};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
-use crate::extent::{LogSet, SlicePlace, coalesce, run_units, runs_one_by_one, slices_of};
+use crate::extent::{LogSet, SlicePlace, coalesce, runs_one_by_one};
 use crate::format::BLOCK_BYTES;
 use crate::format::record::{EncodedRecord, MetaV1, Mutation, PutV1, RecordView, RunV1, SegmentV1};
 use crate::format::slice::UNIT_BYTES;
@@ -192,7 +193,8 @@ impl Shard {
             return Ok(Moved::Skipped);
         }
         if !self.geometry.planted.is(Bug::MoveUnflushed) {
-            self.writer.flush().await.map_err(|error| self.stopped_by(&error))?;
+            let sets = self.state.borrow().space.sets.places_of(&put.segments);
+            self.writer.flush_slices(sets.all()).await.map_err(|error| self.stopped_by(&error))?;
         }
         // 4. Write the record anew.
         put.change += 1;
@@ -303,7 +305,7 @@ impl Shard {
         let mut state = self.state.borrow_mut();
         let mut taken = SegmentV1 { runs: Vec::new(), ..*segment };
         for run in runs_one_by_one(segment).filter(|run| victims.contains(&run.extent)) {
-            let units = run_units(&run, segment.length);
+            let units = self.geometry.shape.run_units(&run, segment.length);
             let place = match run.slices {
                 0 => state.space.slices.allocate_tail(units),
                 _ => state.space.slices.allocate_full(1),
@@ -323,7 +325,7 @@ impl Shard {
     /// Copies the slices of `from` that lie in `victims` to the places of `to`, one after the
     /// other.
     async fn copy_slices(&self, from: &SegmentV1, to: &SegmentV1, victims: &BTreeSet<u32>) -> Result<()> {
-        let moving = slices_of(from).filter(|place| victims.contains(&place.extent));
+        let moving = self.geometry.shape.slices_of(from).filter(|place| victims.contains(&place.extent));
         for (place, run) in moving.zip(&to.runs) {
             self.copy_slice(place, run, from.generation).await?;
         }
@@ -332,6 +334,9 @@ impl Shard {
 
     /// Copies a slice, from one copy after the other until one is whole.
     async fn copy_slice(&self, from: SlicePlace, to: &RunV1, generation: u64) -> Result<()> {
+        if self.geometry.shape.is_striped() {
+            return self.copy_striped(from, to, generation).await;
+        }
         self.any_copy(from.extent, async |home| self.copy_slice_of(home, from, to, generation).await).await
     }
 
@@ -358,6 +363,31 @@ impl Shard {
             written.map_err(|error| self.stopped_by(&error))?;
             self.count(|counters| counters.relocated_bytes += piece.length as u64);
         }
+    }
+
+    /// Copies a slice of a striped set, made from parity where that is needed.
+    async fn copy_striped(&self, from: SlicePlace, to: &RunV1, generation: u64) -> Result<()> {
+        let (source, target) = (self.place(from.extent), self.place(to.extent));
+        let slice = StripedSlice {
+            shape: self.geometry.shape,
+            owner: (self.geometry.format_id, self.id),
+            place: from,
+            at: source,
+            generation,
+            planted: self.geometry.planted,
+        };
+        let codec = self.codec.as_deref().unwrap_or_else(|| panic!("the node has striped sets"));
+        let source = StripedSource::new(slice, &self.writer.drives, (&self.pool, codec));
+        let place = SlicePlace { extent: to.extent, offset: to.unit * UNIT_BYTES as u32, ..from };
+        let written = source.copy_to(place, target, &self.writer).await.map_err(|error| match error {
+            CopyError::Source(SliceFlaw::Damaged(what)) => {
+                EngineError::Damaged { what, extent: slice.at.extent(), offset: from.offset }
+            }
+            CopyError::Source(SliceFlaw::Device(error)) => EngineError::read_failed(error),
+            CopyError::Target(error) => self.stopped_by(&error),
+        })?;
+        self.count(|counters| counters.relocated_bytes += written);
+        Ok(())
     }
 
     /// Stops the shard's writing after a failed write (law 3), and returns the error for the

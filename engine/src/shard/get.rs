@@ -29,6 +29,13 @@ pub enum Found {
     Entry(Box<FoundEntry>),
 }
 
+impl Found {
+    /// Returns whether the version has data in slices.
+    pub fn has_slices(&self) -> bool {
+        matches!(self, Self::Entry(found) if !found.entry.segments.is_empty())
+    }
+}
+
 /// The entry of a version, with the sets of the log where its records are.
 #[derive(Clone, Debug)]
 pub struct FoundEntry {

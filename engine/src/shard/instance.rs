@@ -22,6 +22,7 @@ use super::surroundings::Surroundings;
 use crate::device::DeviceError;
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
+use crate::extent::sets::KIND_SLICES;
 use crate::extent::{Geometry, SetPlace, SetWriter};
 use crate::format::record::{Mutation, SegmentV1};
 use crate::format::scrub::ScrubState;
@@ -31,6 +32,7 @@ use crate::lifecycle::LifecycleCounters;
 use crate::log::RecordPlace;
 use crate::log::writer::{Log, LogParts};
 use crate::ring::Pool;
+use crate::stripe::ReedSolomon;
 use crate::sync::locks::{KeyGuard, KeyLocks};
 use crate::sync::oneshot;
 use crate::types::BucketId;
@@ -74,6 +76,8 @@ pub(crate) struct ShardParts {
     pub surroundings: Rc<dyn Surroundings>,
     pub writer: SetWriter,
     pub pool: Pool,
+    /// The code of striped sets, if the node has such sets.
+    pub codec: Option<Rc<ReedSolomon>>,
     pub environment: Rc<dyn Environment>,
     /// The shard's root in the superblock.
     pub root: Option<ShardRootOnDisk>,
@@ -90,6 +94,7 @@ pub struct Shard {
     pub(super) surroundings: Rc<dyn Surroundings>,
     pub(crate) writer: SetWriter,
     pub(crate) pool: Pool,
+    pub(super) codec: Option<Rc<ReedSolomon>>,
     pub(crate) environment: Rc<dyn Environment>,
     pub state: RefCell<State>,
     pub log: Log<Commit>,
@@ -113,7 +118,7 @@ pub struct Shard {
 impl Shard {
     /// Makes a shard from what recovery found. Nothing writes its log yet.
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
-        let ShardParts { id, homes, geometry, settings, surroundings, writer, pool, .. } = parts;
+        let ShardParts { id, homes, geometry, settings, surroundings, writer, pool, codec, .. } = parts;
         let (environment, recovered) = (parts.environment, parts.recovered);
         // Before the first life nobody wrote.
         let begun = geometry.epoch == 1 || geometry.planted.is(Bug::ContinueTornLog);
@@ -140,6 +145,7 @@ impl Shard {
             surroundings,
             writer,
             pool,
+            codec,
             environment,
             state: RefCell::new(recovered.state),
             log: Log::new(log, recovered.position, begun, recovered.by_copy),
@@ -204,12 +210,22 @@ impl Shard {
 
     /// Returns what [`Self::space`] does, with the bytes of further copies.
     pub(crate) fn space_of_copies(&self) -> ShardSpace {
-        let further = |place: SetPlace| self.writer.drives.copies(place).count().saturating_sub(1) as u64;
-        let copies: u64 = match self.writer.drives.count() {
+        let is_slices = |place: SetPlace| self.state.borrow().space.sets.is(place.set, KIND_SLICES);
+        let further = |place: SetPlace| {
+            let own = if is_slices(place) { self.geometry.shape.data() } else { 1 };
+            self.writer.drives.copies(place).count() as i64 - own as i64
+        };
+        let copies: i64 = match self.writer.drives.all().len() {
             1 => 0,
             _ => self.places().into_iter().map(further).sum(),
         };
-        ShardSpace { copies_bytes: copies * u64::from(self.geometry.extent_bytes), ..self.space() }
+        let copies_bytes = copies.max(0) as u64 * u64::from(self.geometry.extent_bytes);
+        let mut space = ShardSpace { copies_bytes, ..self.space() };
+        if self.geometry.shape.is_striped() {
+            let whole = |place| self.writer.drives.copies(place).filter(|copy| copy.drive.is_whole()).count();
+            space.striped_by_losses = self.state.borrow().space.striped_by_losses(whole);
+        }
+        space
     }
 
     /// Returns the place of every set that the shard owns.

@@ -51,6 +51,7 @@ mod settings;
 mod slice_verifier;
 pub(crate) mod space;
 mod state;
+mod striped;
 mod surroundings;
 mod verify;
 
@@ -71,7 +72,11 @@ pub use self::recover::{
 pub(crate) use self::recover::{age_of, for_each_entry, load_leaves};
 pub(crate) use self::request::{PreviewRequest, Reservation, ShardReply, ShardRequest};
 pub use self::settings::{CheckpointCut, Settings};
-pub use self::space::Reserved;
+pub use self::slice_verifier::SliceFlaw;
+pub use self::space::{Reserved, TOO_FEW_DRIVES};
 pub use self::state::{State, UploadKey};
+pub use self::striped::{
+    GroupBuffers, GroupReads, Headers, MemberFlaw, StripedSlice, StripedWriter, choose_members,
+};
 pub(crate) use self::surroundings::{BucketRules, Surroundings, TakenExtents};
 pub use self::verify::{Flaw, Flaws, Reading};

@@ -20,7 +20,7 @@ use super::settings::Settings;
 use super::state::{State, UploadKey};
 use crate::device::{DeviceError, Durability};
 use crate::extent::sets::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES};
-use crate::extent::{Drives, Geometry, Member, Members, SetCopy, SetPlace, is_whole, run_units};
+use crate::extent::{Drives, Geometry, Member, Members, SetCopy, SetPlace};
 use crate::format::checkpoint::{
     CHUNK_BYTES_MAX, CheckpointChunkOnDisk, CheckpointRootV1, ChunkIdentity, ChunkListV1, ChunkPlaceV1,
     HEADER_BYTES, KIND_BUCKETS, KIND_CLOCK, KIND_LEAVES, KIND_LIST, KIND_LOGS, KIND_NODE_RECORDS, KIND_ROOT,
@@ -574,8 +574,9 @@ impl Source<'_> {
                         break;
                     }
                 }
-                // What ended because the drive leaves says nothing of the copy.
-                Err(error) if copy.drive.has_left() => drop(first.get_or_insert(error)),
+                // What ended because the drive leaves says nothing of the copy, and one that is brought up to date gets
+                // a new checkpoint in the end.
+                Err(error) if !copy.drive.is_whole() => drop(first.get_or_insert(error)),
                 Err(error) => {
                     bad.push(error.clone());
                     first.get_or_insert(error);
@@ -759,10 +760,10 @@ impl Source<'_> {
             if let Some(run) = segment.runs.iter().find(|run| !sets.is(run.extent, KIND_SLICES)) {
                 return Err(RecoverError::NoSet { set: run.extent, bucket, key: key.to_vec() });
             }
-            if !is_whole(segment, units_per_extent) {
+            if !geometry.shape.is_whole(segment, units_per_extent) {
                 return Err(overlap(segment.runs.first().map_or(0, |run| run.extent)));
             }
-            let refused = |run: &&RunV1| !slices.claim(run, run_units(run, segment.length));
+            let refused = |run: &&RunV1| !slices.claim(run, geometry.shape.run_units(run, segment.length));
             if let Some(run) = segment.runs.iter().find(refused) {
                 return Err(overlap(run.extent));
             }

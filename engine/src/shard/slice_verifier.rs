@@ -5,7 +5,7 @@
 
 use crate::device::DeviceError;
 use crate::extent::{Drives, Geometry, SetPlace, SlicePlace};
-use crate::format::slice::{CRC_BLOCK_BYTES, SliceHeaderOnDisk};
+use crate::format::slice::{CRC_BLOCK_BYTES, Membership, SliceHeaderOnDisk};
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::arena::CHUNK_BYTES;
 use crate::ring::{Buffer, Pool};
@@ -15,7 +15,7 @@ const FIRST_PAYLOAD_BYTES: usize = CHUNK_BYTES - CRC_BLOCK_BYTES;
 
 /// The reason why a piece is not given.
 #[derive(Debug)]
-pub(super) enum SliceFlaw {
+pub enum SliceFlaw {
     /// The part of the slice that is damaged.
     Damaged(&'static str),
     Device(DeviceError),
@@ -96,7 +96,8 @@ impl<'a> SliceVerifier<'a> {
     fn judge_header(&self, block: &[u8]) -> Result<Box<SliceHeaderOnDisk>, SliceFlaw> {
         let header = SliceHeaderOnDisk::parse(block).map_err(|_| SliceFlaw::Damaged("slice header"))?;
         let owner = (self.geometry.format_id, self.shard);
-        if self.place.is_headed_by(&header, owner, self.at.birth, self.generation) {
+        let life = (self.at.birth, self.generation);
+        if self.place.is_headed_by(&header, owner, life, Membership::ALIKE) {
             Ok(Box::new(header))
         } else {
             Err(SliceFlaw::Damaged("slice identity"))

@@ -16,7 +16,7 @@ use crate::error::{EngineError, Result};
 use crate::extent::allocator::{Class, HeldBack, Refusal};
 use crate::extent::sets::{KIND_LOG, KIND_SLICES, TakenSet};
 use crate::extent::slices::SliceSpace;
-use crate::extent::{Members, SetPlace, run_units, tail_units};
+use crate::extent::{Members, SetPlace};
 use crate::format::record::{RunV1, SegmentV1};
 
 /// One in this many extents of a drive is kept for the cleaners of its shards. Decision 0004 has
@@ -58,6 +58,9 @@ enum Wanted {
     Tail { units: u32 },
 }
 
+/// The refusal to store what one more loss would lose.
+pub const TOO_FEW_DRIVES: EngineError =
+    EngineError::Busy { what: "drives: too few are here to store this with redundancy" };
 /// Key of the lock under which the log takes a new extent. The keys for slices are in
 /// [`Wanted::lock`].
 const GROW_LOG: u64 = 2;
@@ -131,7 +134,8 @@ impl Shard {
         let mut runs: Vec<RunV1> = Vec::new();
         let mut left = full;
         let mut wanted: Vec<Wanted> = Vec::new();
-        let units = tail_units(length);
+        let shape = self.geometry.shape;
+        let units = shape.tail_units(length);
         if with_tail && units > 0 {
             wanted.push(Wanted::Tail { units });
         }
@@ -141,7 +145,7 @@ impl Shard {
             match self.allocate(next, class).await {
                 Ok(run) => {
                     left -= run.slices;
-                    self.state.borrow_mut().space.reserve(run_units(&run, length));
+                    self.state.borrow_mut().space.reserve(shape.run_units(&run, length));
                     runs.push(run);
                 }
                 Err(error) => {
@@ -158,6 +162,7 @@ impl Shard {
         if let Some(run) = fit() {
             return Ok(run);
         }
+        self.has_drives_enough()?;
         // One body grows the shard at a time. Otherwise each of many bodies would take an extent of
         // its own.
         let _one = self.growing.lock(wanted.lock()).await;
@@ -178,18 +183,30 @@ impl Shard {
         fit().ok_or_else(|| self.no_space())
     }
 
+    /// Checks that so many drives are here that what is stored in stripes survives one more loss.
+    fn has_drives_enough(&self) -> Result<()> {
+        let shape = self.geometry.shape;
+        match shape.is_striped() && self.writer.drives.all_places().len() <= shape.data() {
+            true => Err(TOO_FEW_DRIVES),
+            false => Ok(()),
+        }
+    }
+
     /// Frees reserved slices that no record names.
     pub fn release(&self, runs: &[RunV1], length: u64) {
         let empty = self.state.borrow_mut().space.release(runs, length);
         self.give_sets(empty);
     }
 
-    /// Takes a free extent on each home and makes a set of them.
+    /// Takes a free extent for each member of a set, and makes the set of them.
     ///
     /// # Errors
     /// Returns the [`Refusal`] when no extent is available to this class, or no number is free.
     pub(super) async fn take_set(&self, kind: u8, class: Class) -> std::result::Result<TakenSet, Refusal> {
-        let taken = self.surroundings.take_extents(class).await?;
+        let taken = match kind {
+            KIND_SLICES => self.surroundings.take_extents_for_slices(class).await?,
+            _ => self.surroundings.take_extents(class).await?,
+        };
         let set = self.state.borrow_mut().space.sets.add(kind, taken.members);
         let Some(place) = set else {
             self.surroundings.give_extents(vec![taken.members]);
@@ -289,7 +306,7 @@ impl Shard {
     /// extents that its cleaner works in, its share, and how many extents cleaning and compaction
     /// would gain.
     pub(super) fn hold_back(self: &Rc<Self>) {
-        let (needed, gainable) = {
+        let (needed, (of_log, of_data)) = {
             let state = self.state.borrow();
             let extent_bytes = u64::from(self.geometry.extent_bytes);
             let current = state.space.checkpoint_sets.len() as u64;
@@ -297,16 +314,17 @@ impl Shard {
             (needed, self.gainable_extents(&state))
         };
         let working = needed + CLEANER_EXTENTS_MIN;
-        let held_back = HeldBack { needed, working, share: needed + self.cleaner_extents(), gainable };
+        let (share, gainable) = (needed + self.cleaner_extents(), of_log + of_data);
+        let held_back = HeldBack { needed, working, share, gainable };
         if self.upkeep.changes_held_back(held_back) {
-            self.surroundings.hold_back(self.id, held_back);
+            self.surroundings.hold_back(self.id, held_back, of_data);
         }
     }
 
-    /// Returns the number of extents that would be free if the log's live records were packed
-    /// together, as the cleaner would write them, and the slices too. Extents that could not be
+    /// Returns the numbers of extents of each of its drives that would be free if the log's live records were
+    /// packed together, as the cleaner would write them, and if the slices were. Extents that could not be
     /// read or emptied do not count.
-    fn gainable_extents(&self, state: &State) -> u32 {
+    fn gainable_extents(&self, state: &State) -> (u32, u32) {
         let (live, _) = state.space.logs.live_and_dead();
         let live = live + live / COPIES_OVERHEAD_PART;
         let packed = live.div_ceil(u64::from(self.geometry.extent_bytes)) as usize;
@@ -314,7 +332,14 @@ impl Shard {
         let of_log =
             state.space.logs.count().saturating_sub(packed + 1 + self.cleaner.unreadable().len()) as u32;
         let of_data = state.space.slices.gainable_extents();
-        of_log + of_data.saturating_sub(self.compactor.immovable_count() as u32)
+        let of_data = of_data.saturating_sub(self.compactor.immovable_count() as u32);
+        let shape = self.geometry.shape;
+        if !shape.is_striped() {
+            return (of_log, of_data);
+        }
+        // Each set lies on some of the drives.
+        let drives = self.writer.drives.all().len().max(shape.members());
+        (of_log, (of_data * shape.members() as u32).div_ceil(drives as u32))
     }
 
     /// Returns the number of free extents beside those that cleaners work in, as far as this core

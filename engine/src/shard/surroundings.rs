@@ -40,11 +40,19 @@ pub(crate) trait Surroundings {
     /// back to the drives.
     fn take_extents(&self, class: Class) -> LocalFuture<std::result::Result<TakenExtents, Refusal>>;
 
+    /// Takes a free extent for each member of a set of slices, or none: on each home or, if slices are striped, on the
+    /// drives with the most room. If too few drives are here, the set has fewer parity members, but at least one.
+    fn take_extents_for_slices(
+        &self,
+        class: Class,
+    ) -> LocalFuture<std::result::Result<TakenExtents, Refusal>>;
+
     /// Returns the extents of sets to their drives' allocators.
     fn give_extents(&self, extents: Vec<Members>);
 
-    /// Tells the homes' allocators how many extents the shard needs to go on when a drive is full.
-    fn hold_back(&self, shard: u16, extents: HeldBack);
+    /// Tells the homes' allocators how many extents the shard needs to go on when a drive is full, and those of the
+    /// other drives that hold slices of it how many extents it would gain there.
+    fn hold_back(&self, shard: u16, extents: HeldBack, elsewhere: u32);
 
     /// Returns the number of free extents beside those that are held back on the home that has the fewest,
     /// as far as this core knows: at most the number that counts as few once the allocator has told it, and

@@ -10,14 +10,17 @@ use super::entry::{Entry, MetaPlace};
 use super::recover::{Owner, RecoverError, Source, for_each_entry};
 use super::slice_verifier::{SliceFlaw, SliceVerifier};
 use super::state::State;
+use super::striped::{StripedSlice, StripedSource};
 use crate::device::DeviceError;
-use crate::extent::{LogSet, SetPlace, SlicePlace, slices_of};
+use crate::extent::sets::KIND_SLICES;
+use crate::extent::{LogSet, SetPlace, SlicePlace};
 use crate::format::record::{
     ENVELOPE_BYTES, FLAG_LOST, META_KIND, PUT_KIND, RecordEnvelopeOnDisk, RecordView, SegmentV1,
 };
 use crate::format::slice::UNIT_BYTES;
 use crate::format::{BLOCK_BYTES, blocks_up};
 use crate::ring::arena::CHUNK_BYTES;
+use crate::stripe::ReedSolomon;
 use crate::types::BucketId;
 use zerocopy::FromBytes;
 
@@ -109,7 +112,8 @@ impl Source<'_> {
                 extent.done_bytes += window.iter().map(|record| u64::from(record.wanted(deep))).sum::<u64>();
                 progress(extent);
             }
-            for slice in &slices {
+            let whole = if self.geometry.shape.is_striped() { &[] } else { slices.as_slice() };
+            for slice in whole {
                 let at = state.space.sets.place(slice.place.extent);
                 if let Some(what) = self.read_slice(slice, at, home).await? {
                     bad.insert((slice.place.extent, slice.place.offset), what);
@@ -119,14 +123,29 @@ impl Source<'_> {
             }
             bad_at.push(bad);
         }
+        if self.geometry.shape.is_striped() {
+            bad_at.resize_with(self.drives.all().len(), Bad::new);
+            for slice in &slices {
+                self.judge_striped((state, slice), &mut bad_at, &mut nowhere).await?;
+                extent.done_bytes += u64::from(slice.place.length) * homes as u64;
+                progress(extent);
+            }
+        }
         // A set without a copy on a home was read from another one, with the same verdict.
-        let everywhere = |place: &(u32, u32)| bad_at.iter().all(|bad| bad.contains_key(place));
-        let (lost, mendable): (Vec<_>, Vec<_>) = (0..homes)
+        let is_striped = |place: &(u32, u32)| {
+            self.geometry.shape.is_striped() && state.space.sets.is(place.0, KIND_SLICES)
+        };
+        // Damage of several members is none that counts where each row has enough of them.
+        let everywhere = |place: &(u32, u32)| match is_striped(place) {
+            true => nowhere.contains_key(place),
+            false => bad_at[..homes].iter().all(|bad| bad.contains_key(place)),
+        };
+        let (lost, mendable): (Vec<_>, Vec<_>) = (0..bad_at.len())
             .flat_map(|home| bad_at[home].iter().map(move |(place, what)| (home, *place, *what)))
             .partition(|(_, place, _)| everywhere(place));
         nowhere.extend(lost.into_iter().rev().map(|(_, place, what)| (place, what)));
         let mut flaws = Flaws { lost: self.name(state, &nowhere, 0)?, mendable: Vec::new() };
-        for home in 0..homes {
+        for home in 0..bad_at.len() {
             let of_home = mendable.iter().filter(|(other, ..)| *other == home);
             let bad = of_home.map(|(_, place, what)| (*place, *what)).collect();
             flaws.mendable.extend(self.name(state, &bad, home)?);
@@ -161,10 +180,11 @@ impl Source<'_> {
     }
 
     fn slices_to_read(&self, state: &State, bad: &mut Bad) -> Result<Vec<SliceToRead>, RecoverError> {
-        let mut slices = Vec::new();
+        let (mut slices, shape) = (Vec::new(), self.geometry.shape);
         for_each_segment(state, &mut |_, segment| {
-            for place in slices_of(segment) {
-                let fits = self.fits(place.offset, place.length + BLOCK_BYTES as u32);
+            for place in shape.slices_of(segment) {
+                let chunk = shape.chunk_bytes(place.length as usize) + BLOCK_BYTES;
+                let fits = self.fits(place.offset, chunk as u32);
                 if fits && state.space.slices.contains(place.extent) {
                     slices.push(SliceToRead { place, generation: segment.generation });
                 } else {
@@ -199,6 +219,45 @@ impl Source<'_> {
             };
             if let Err(what) = verdict {
                 bad.insert((record.set, record.offset), what);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all members of a slice of a striped set, and notes which are damaged, and whether too few are whole.
+    async fn judge_striped(
+        &self,
+        (state, slice): (&State, &SliceToRead),
+        bad_at: &mut [Bad],
+        nowhere: &mut Bad,
+    ) -> Result<(), DeviceError> {
+        let shape = self.geometry.shape;
+        let codec = ReedSolomon::new(shape.data(), shape.parity());
+        let codec = codec.unwrap_or_else(|| panic!("the superblock was checked"));
+        let at = state.space.sets.place(slice.place.extent);
+        let (owner, generation) = ((self.geometry.format_id, self.shard), slice.generation);
+        let striped =
+            StripedSlice { shape, owner, place: slice.place, at, generation, planted: self.geometry.planted };
+        let source = StripedSource::new(striped, self.drives, (self.pool, &codec));
+        let place = (slice.place.extent, slice.place.offset);
+        for row in source.rows() {
+            let mut whole = 0;
+            for member in 0..shape.members() {
+                let what = match source.judge(member, row).await {
+                    None => continue,
+                    Some(Ok(())) => {
+                        whole += 1;
+                        continue;
+                    }
+                    Some(Err(SliceFlaw::Damaged(what))) => what,
+                    Some(Err(SliceFlaw::Device(error))) => return Err(error),
+                };
+                if let Some(copy) = striped.copy(self.drives, member) {
+                    bad_at[copy.at].insert(place, what);
+                }
+            }
+            if whole < shape.data() {
+                nowhere.insert(place, "slice data of too many members");
             }
         }
         Ok(())
@@ -304,6 +363,9 @@ impl State {
         let too_much =
             |(_, live, written): &(u32, u64, u32)| *live > u64::from(*written) || *written > extent_bytes;
         let (log_live, log_dead) = self.space.logs.live_and_dead();
+        // Of a striped set the data members count, and parity as copies do.
+        let wider = (self.space.width() - 1) * self.space.slices.extent_count() as u64;
+        let owned_bytes = (sets.len() as u64 + wider) * u64::from(extent_bytes);
         Census {
             overfull: self
                 .space
@@ -312,9 +374,9 @@ impl State {
                 .filter(too_much)
                 .map(|(set, live, written)| (extent_of(set), live, written))
                 .collect(),
-            live_bytes: log_live + self.space.slices.used_units() * UNIT_BYTES as u64,
+            live_bytes: log_live + self.space.slices.used_units() * self.space.width() * UNIT_BYTES as u64,
             dead_bytes: log_dead,
-            owned_bytes: sets.len() as u64 * u64::from(extent_bytes),
+            owned_bytes,
             sets,
         }
     }
@@ -363,7 +425,7 @@ impl Source<'_> {
             Ok(())
         })?;
         for_each_segment(state, &mut |owner, segment| {
-            for place in slices_of(segment) {
+            for place in self.geometry.shape.slices_of(segment) {
                 if let Some(what) = bad.get(&(place.extent, place.offset)) {
                     let (extent, offset) = (extent_of(place.extent), place.offset);
                     flaws.push(Flaw { owner: owner(), what, extent, offset, home });

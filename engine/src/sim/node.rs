@@ -99,11 +99,25 @@ pub fn format_sim_set(
     shards: u16,
     failures_max: u8,
 ) -> Vec<SimDevice> {
+    format_striped_sim_set(sim, drives, (size_bytes, extent_slots), shards, (1, failures_max))
+}
+
+/// Formats drives as [`format_sim_set`] does, with slices in striped sets of so many data and parity members.
+///
+/// # Panics
+/// Panics when a drive has not at least one extent more than the node has shards.
+pub fn format_striped_sim_set(
+    sim: &Simulator,
+    drives: u16,
+    (size_bytes, extent_slots): (u64, u64),
+    shards: u16,
+    (data_members, failures_max): (u8, u8),
+) -> Vec<SimDevice> {
     let seed = [(); 4].map(|()| sim.random().next_u64());
     let format = |number| {
         let block = superblock(
             (size_bytes, extent_slots * SLOT_BYTES),
-            Place { number, drives, shards, failures_max },
+            Place { number, drives, shards, failures_max, data_members },
             seed,
             0,
         );

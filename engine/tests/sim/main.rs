@@ -35,5 +35,6 @@ mod sets;
 mod smoke;
 mod space;
 mod start;
+mod striped;
 mod versions;
 mod world;

@@ -22,7 +22,7 @@ pub type Stored = BTreeMap<Vec<u8>, (u64, usize)>;
 
 /// A world of drives with copies. What the tasks of its node hold, drives among them, goes with it: a test may
 /// make very many.
-pub struct Mirror(World);
+pub struct Mirror(pub World);
 
 impl Deref for Mirror {
     type Target = World;
@@ -214,18 +214,20 @@ fn copies_are_alike_and_a_check_finds_nothing() {
 }
 
 /// Waits until the scrub of the first core has read everything once.
-fn scrub_once(world: &World, node: &Rc<SimNode>) {
+pub fn scrub_once(world: &World, node: &Rc<SimNode>) {
     let core = node.core(0);
     core.start_scrub(ScrubOptions { bytes_per_second: 64 << 20, every_ms: u64::MAX / 4 });
-    for _ in 0..3_000_000 {
+    let mut last = None;
+    for _ in 0..20_000 {
         let on = core.clone();
         let metrics = world.run(async move { on.metrics().await }).expect("metrics");
+        last = Some(metrics.shards.iter().map(|shard| shard.scrub).collect::<Vec<_>>());
         if metrics.shards.iter().all(|shard| shard.scrub.passes > 0) {
             return;
         }
         world.sim.run_steps(1000);
     }
-    panic!("the scrub does not come to an end");
+    panic!("the scrub does not come to an end: {last:?}");
 }
 
 /// Damages every block behind the superblock that one drive has, in turn, and reads everything. A scrub

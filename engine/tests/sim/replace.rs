@@ -13,7 +13,7 @@ use crate::mirror::{Mirror, close, compare, fill, mirror, mirrors, must_open, op
 const DRIVE_BYTES: u64 = 192 << 20;
 
 /// Makes a drive that takes the place of the only one that is not among `left`, and returns its place in the world.
-fn replacement(world: &mut Mirror, left: &[usize]) -> usize {
+pub fn replacement(world: &mut Mirror, left: &[usize]) -> usize {
     let drives: Vec<SimDevice> = left.iter().map(|at| world.drives[*at].clone()).collect();
     let made = make_sim_replacement(&world.sim, &drives, DRIVE_BYTES);
     let made = made.unwrap_or_else(|error| panic!("{left:?}: {error}"));

@@ -179,44 +179,7 @@ impl Page {
         ];
         let help = "Bytes of the capacity by what they are used for";
         self.family("ringbolt_space_bytes", "gauge", help, "state", states);
-        let help = "Copies written to drives that are brought up to date";
-        self.plain("ringbolt_copies_caught_up_total", "counter", help, node.caught_up_copies);
-        let drives =
-            [("in", node.drives_in), ("catching-up", node.drives_catching_up), ("out", node.drives_out)];
-        let help = "Drives of the set that are in use, and those that were dropped";
-        self.family("ringbolt_drives", "gauge", help, "state", drives);
-        let help = "Shards whose new data have fewer copies than the set was formatted for";
-        self.plain("ringbolt_degraded_shards", "gauge", help, node.degraded_shards);
-        let (name, help) =
-            ("ringbolt_live_bytes_by_losses", "Live bytes by how many drives more may be lost first");
-        self.family(
-            name,
-            "gauge",
-            help,
-            "losses",
-            (0..).zip(space.bytes_by_losses).take(usize::from(node.copies)),
-        );
-        let caught_up = |of: fn(&CatchUpProgress) -> u64| {
-            node.catch_ups.iter().map(move |(drive, sums)| (drive, of(sums)))
-        };
-        let help = "Bytes to go through until a drive that was away is up to date";
-        self.family("ringbolt_catch_up_bytes", "gauge", help, "drive", caught_up(|sums| sums.bytes));
-        let help = "Bytes of these that were gone through";
-        self.family(
-            "ringbolt_catch_up_done_bytes",
-            "gauge",
-            help,
-            "drive",
-            caught_up(|sums| sums.done_bytes),
-        );
-        let help = "Bytes that a drive that was away did not have";
-        self.family(
-            "ringbolt_catch_up_copied_bytes",
-            "gauge",
-            help,
-            "drive",
-            caught_up(|sums| sums.copied_bytes),
-        );
+        self.drives(node);
         self.plain("ringbolt_index_bytes", "gauge", "Memory of the index", space.index_bytes);
         let free = node.buffer_chunks_free * BUFFER_CHUNK_BYTES;
         let buffers = [("free", free), ("used", node.buffer_chunks * BUFFER_CHUNK_BYTES - free)];
@@ -251,6 +214,11 @@ impl Page {
                 "Damaged copies written anew from another one",
                 node.mended_copies,
             ),
+            (
+                "ringbolt_reads_decoded_total",
+                "Reads of stripes for which data was made from parity",
+                node.decoded_reads,
+            ),
         ];
         for (name, help, value) in counts {
             self.plain(name, "counter", help, value);
@@ -264,6 +232,48 @@ impl Page {
         ];
         let (name, help) = ("ringbolt_drive_written_bytes_total", "Bytes written to drives by what they are");
         self.family(name, "counter", help, "kind", written);
+    }
+
+    /// The drives of the set, and how many more of them may be lost.
+    fn drives(&mut self, node: &NodeMetrics) {
+        let help = "Copies written to drives that are brought up to date";
+        self.plain("ringbolt_copies_caught_up_total", "counter", help, node.caught_up_copies);
+        let drives =
+            [("in", node.drives_in), ("catching-up", node.drives_catching_up), ("out", node.drives_out)];
+        let help = "Drives of the set that are in use, and those that were dropped";
+        self.family("ringbolt_drives", "gauge", help, "state", drives);
+        let help = "Shards whose new data have fewer copies than the set was formatted for";
+        self.plain("ringbolt_degraded_shards", "gauge", help, node.degraded_shards);
+        let (name, help) =
+            ("ringbolt_live_bytes_by_losses", "Live bytes by how many drives more may be lost first");
+        self.family(
+            name,
+            "gauge",
+            help,
+            "losses",
+            (0..).zip(node.space.bytes_by_losses).take(usize::from(node.copies)),
+        );
+        let caught_up = |of: fn(&CatchUpProgress) -> u64| {
+            node.catch_ups.iter().map(move |(drive, sums)| (drive, of(sums)))
+        };
+        let help = "Bytes to go through until a drive that was away is up to date";
+        self.family("ringbolt_catch_up_bytes", "gauge", help, "drive", caught_up(|sums| sums.bytes));
+        let help = "Bytes of these that were gone through";
+        self.family(
+            "ringbolt_catch_up_done_bytes",
+            "gauge",
+            help,
+            "drive",
+            caught_up(|sums| sums.done_bytes),
+        );
+        let help = "Bytes that a drive that was away did not have";
+        self.family(
+            "ringbolt_catch_up_copied_bytes",
+            "gauge",
+            help,
+            "drive",
+            caught_up(|sums| sums.copied_bytes),
+        );
     }
 
     fn shards(&mut self, shards: &[ShardMetrics]) {

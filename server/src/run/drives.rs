@@ -29,7 +29,7 @@ pub fn prepare_drives(options: &ServeOptions) -> Result<Vec<PathBuf>, ServeError
         let format = FormatOptions {
             size_bytes: Some(options.drive_bytes),
             shards: options.shards,
-            failures_max: options.failures_max,
+            redundancy: options.redundancy,
             force: true,
             ..FormatOptions::default()
         };

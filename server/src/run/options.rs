@@ -8,7 +8,7 @@ use crate::s3::{Ownership, StorageClasses};
 use crate::throttle::ThrottleLimits;
 use crate::tls::{CertificateFiles, ClientCertificates};
 use ringbolt_engine::node::memory::{self, MemoryShares};
-use ringbolt_engine::node::{LifecycleOptions, ScrubOptions};
+use ringbolt_engine::node::{LifecycleOptions, Redundancy, ScrubOptions};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,8 +39,8 @@ pub struct ServeOptions {
     pub drive_bytes: u64,
     /// The number of shards of a new drive file. 0 makes two per core.
     pub shards: u16,
-    /// How many drives may be lost of those that the first start makes. None lets their number say.
-    pub failures_max: Option<u8>,
+    /// How much may be lost of what the first start makes. None lets the number of drives say.
+    pub redundancy: Option<Redundancy>,
     pub region: String,
     /// The domains whose subdomains are buckets.
     pub domains: Vec<String>,

@@ -343,9 +343,9 @@ pub struct Objects {
     /// This is the number of bytes that a get asks for (`range_size`); `None` means the whole
     /// object.
     pub range_bytes: Option<u64>,
-    /// This is how many of the drives may be lost that `ioengine=ringbolt` makes (`redundancy`); `None` leaves it
-    /// to their number.
-    pub failures_max: Option<u8>,
+    /// This says over how many drives large objects are striped, and how many may be lost, of those that
+    /// `ioengine=ringbolt` makes (`redundancy`); `None` leaves it to their number.
+    pub redundancy: Option<(u8, u8)>,
     /// This is the time after which an operation without a complete response has failed
     /// (`request_timeout`).
     pub timeout_ns: u64,
@@ -595,7 +595,7 @@ impl Default for Objects {
             key_distribution: Distribution::Even,
             part_bytes: 5 << 20,
             range_bytes: None,
-            failures_max: None,
+            redundancy: None,
             timeout_ns: 30_000_000_000,
             client_wait: ClientWait::default(),
         }

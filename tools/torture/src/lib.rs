@@ -25,8 +25,7 @@ mod writer;
 pub use self::error::TortureError;
 use self::report::Totals;
 use clap::Args;
-use clap::builder::PossibleValuesParser;
-use ringbolt_tool_common::redundancy::NAMES;
+use ringbolt_tool_common::redundancy;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -70,8 +69,8 @@ pub struct TortureArgs {
     #[arg(long, env = "RINGBOLT_SIZE", value_name = "SIZE")]
     pub size: Option<String>,
     /// What is kept more than once, as `ringbolt format` has it [default: none for one drive, mirror for two or more]
-    #[arg(long, env = "RINGBOLT_REDUNDANCY", value_name = "none|mirror|mirror-3|mirror-4",
-        value_parser = PossibleValuesParser::new(NAMES), hide_possible_values = true)]
+    #[arg(long, env = "RINGBOLT_REDUNDANCY", value_name = "none|mirror|mirror-3|mirror-4|K+M",
+        value_parser = parse_redundancy)]
     pub redundancy: Option<String>,
     /// Overwrite what is on the drives
     #[arg(long, env = "RINGBOLT_FORCE")]
@@ -111,10 +110,18 @@ pub struct TortureArgs {
     pub program: Option<PathBuf>,
 }
 
+fn parse_redundancy(text: &str) -> Result<String, String> {
+    match redundancy::parse(text) {
+        Some(_) => Ok(text.trim().to_owned()),
+        None => Err(format!("{text:?} is no redundancy; {}", redundancy::CHOICES)),
+    }
+}
+
 impl TortureArgs {
     /// Returns how many drives may be lost at the same time.
     fn failures_max(&self) -> usize {
-        let named = |name: &String| NAMES.iter().position(|known| known == name);
+        let named =
+            |text: &String| redundancy::parse(text).map(|(_, failures_max)| usize::from(failures_max));
         self.redundancy.as_ref().and_then(named).unwrap_or(usize::from(self.drive.len() > 1))
     }
 

@@ -16,7 +16,7 @@ use ringbolt_benches::engine_load::ensure_bucket;
 use ringbolt_benches::executor::Executor;
 use ringbolt_benches::usage::pin_to_core;
 use ringbolt_benches::verdict::{Verdicts, exit_code};
-use ringbolt_engine::node::{Core, FormatOptions, NodeOptions, NodePlan, format_drive};
+use ringbolt_engine::node::{Core, FormatOptions, NodeOptions, NodePlan, Redundancy, format_drive};
 use ringbolt_engine::types::BucketId;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -99,7 +99,7 @@ impl Bench {
         let format = FormatOptions {
             size_bytes: Some(options.size_mib << 20),
             shards: options.shards,
-            failures_max: Some(0),
+            redundancy: Some(Redundancy::NONE),
             force: true,
             seed: [random(), random(), random(), random()],
         };

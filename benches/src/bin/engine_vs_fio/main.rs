@@ -16,7 +16,7 @@ use ringbolt_benches::executor::Executor;
 use ringbolt_benches::fio;
 use ringbolt_benches::usage::pin_to_core;
 use ringbolt_benches::verdict::{Verdicts, exit_code};
-use ringbolt_engine::node::{Core, FormatOptions, NodeOptions, NodePlan, format_drive};
+use ringbolt_engine::node::{Core, FormatOptions, NodeOptions, NodePlan, Redundancy, format_drive};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -138,7 +138,7 @@ fn format_file(options: &Options) -> Result<PathBuf, AnyError> {
     let format = FormatOptions {
         size_bytes: Some(options.size_gib << 30),
         shards: options.shards,
-        failures_max: Some(0),
+        redundancy: Some(Redundancy::NONE),
         force: true,
         seed: [random(), random(), random(), random()],
     };

@@ -6,7 +6,7 @@
 //!   nothing.
 //! - What is judged is what is used: a field comes once, and is judged after the file's name was
 //!   put into it.
-//! - The file is stored as that of a PUT is. Of it no more is held than [`GROWING_BYTES_MAX`],
+//! - The file is stored as that of a PUT is. Of it no more is held than `Core::growing_bytes_max`,
 //!   because where it ends, and so how long it is, is known only when its boundary comes.
 //! - A form that is refused, for example because of its length, leaves nothing behind.
 
@@ -37,7 +37,6 @@ use futures_util::stream;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use policy::Policy;
-use ringbolt_engine::node::GROWING_BYTES_MAX;
 use ringbolt_engine::types::{ObjectInfo, ObjectMeta};
 use s3s::dto::StreamingBlob;
 use s3s::{Body, S3Error, S3Result, s3_error};
@@ -227,7 +226,7 @@ impl Upload<'_> {
         if let Some(tags) = tags {
             tags.write(&mut attributes);
         }
-        let held = length_max.min(GROWING_BYTES_MAX as u64);
+        let held = length_max.min(server.core.growing_bytes_max() as u64);
         let _memory = server.settings.memory.reserve(held).map_err(slow_down)?;
         let mut writer = server.core.put_growing(bucket.id, self.key.as_bytes(), length_max).await.s3()?;
         let file = limited(body, least, most);

@@ -2,7 +2,7 @@
 
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::{
-    Core, Counters, FormatOptions, NodeOptions, NodePlan, SpaceReport, format_drive,
+    Core, Counters, FormatOptions, NodeOptions, NodePlan, Redundancy, SpaceReport, format_drive,
 };
 use ringbolt_engine::types::{BucketCreated, BucketId, ObjectMeta, WriteCondition};
 use ringbolt_tool_common::executor::{Executor, Latch};
@@ -55,7 +55,8 @@ impl SingleCore {
     ) -> Result<Self, Failure> {
         let seed = [seed, seed + 1, seed + 2, seed + 3];
         let size_bytes = Some(size_bytes);
-        let format = FormatOptions { size_bytes, shards, failures_max: Some(0), force: false, seed };
+        let format =
+            FormatOptions { size_bytes, shards, redundancy: Some(Redundancy::NONE), force: false, seed };
         format_drive(&[drive], &format, &mut |_, _| {}).map_err(Failure::of)?;
         let options = NodeOptions {
             drives: vec![drive.to_owned()],

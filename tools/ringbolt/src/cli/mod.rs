@@ -31,7 +31,9 @@ use crate::admin::AdminError;
 use crate::disk::check::{self, CheckArgs};
 use crate::log::WithRequest;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ringbolt_engine::node::{FormatOptions, InspectReport, LifecycleOptions, ScrubOptions, inspect_drive};
+use ringbolt_engine::node::{
+    FormatOptions, InspectReport, LifecycleOptions, Redundancy, ScrubOptions, inspect_drive,
+};
 use ringbolt_plan::cli::PlanArgs;
 use ringbolt_server::auth::RootCredentials;
 use ringbolt_server::run::{
@@ -203,9 +205,9 @@ struct ServeArgs {
         long,
         env = "RINGBOLT_REDUNDANCY",
         value_parser = parse_redundancy,
-        value_name = "none|mirror|mirror-3|mirror-4"
+        value_name = "none|mirror|mirror-3|mirror-4|K+M"
     )]
-    redundancy: Option<u8>,
+    redundancy: Option<Redundancy>,
     /// The region clients sign for
     #[arg(long, env = "RINGBOLT_REGION", default_value = "us-east-1")]
     region: String,
@@ -407,14 +409,16 @@ struct FormatArgs {
     shards: u16,
     /// What is kept more than once, fixed for the life of the set. none: nothing. mirror: every byte is on two drives,
     /// one may be lost, half of the space is for objects. mirror-3, mirror-4: on three or four drives, two or three may
-    /// be lost, a third or a quarter of the space is for objects [default: none for one drive, mirror for two or more]
+    /// be lost, a third or a quarter of the space is for objects. K+M, as 4+2: objects above 64 KiB are striped over K
+    /// drives with parity on M more, M may be lost, K of K + M parts of the space are for them; smaller ones are on
+    /// M + 1 drives [default: none for one drive, mirror for two or more]
     #[arg(
         long,
         env = "RINGBOLT_REDUNDANCY",
         value_parser = parse_redundancy,
-        value_name = "none|mirror|mirror-3|mirror-4"
+        value_name = "none|mirror|mirror-3|mirror-4|K+M"
     )]
-    redundancy: Option<u8>,
+    redundancy: Option<Redundancy>,
     /// Overwrite what is there
     #[arg(long, env = "RINGBOLT_FORCE")]
     force: bool,
@@ -626,7 +630,7 @@ fn serve_options(args: ServeArgs) -> Result<ServeOptions, CliError> {
         read_cache_bytes: args.read_cache,
         drive_bytes: args.size,
         shards: args.shards,
-        failures_max: args.redundancy,
+        redundancy: args.redundancy,
         region: args.region,
         domains: args.domain,
         website_domains: args.website_domain,
@@ -657,7 +661,7 @@ fn format(args: &FormatArgs) -> Result<(), CliError> {
     let options = FormatOptions {
         size_bytes: args.size,
         shards: args.shards,
-        failures_max: args.redundancy,
+        redundancy: args.redundancy,
         force: args.force,
         ..FormatOptions::default()
     };
@@ -674,7 +678,7 @@ fn format(args: &FormatArgs) -> Result<(), CliError> {
         );
     }
     if let Some(report) = reports.first() {
-        println!("redundancy {}", redundancy_text(report.failures_max));
+        println!("redundancy {}", redundancy_text(report.redundancy));
     }
     Ok(())
 }

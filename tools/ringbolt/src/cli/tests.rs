@@ -44,18 +44,19 @@ fn drives_and_their_redundancy_are_understood() {
         Ok(_) => panic!("not format"),
         Err(error) => Err(error.to_string()),
     };
-    assert_eq!((format(""), format("--redundancy none")), (Ok(None), Ok(Some(0))));
-    assert_eq!(format("--redundancy mirror-3"), Ok(Some(2)));
-    let told = format("--redundancy 4+2").unwrap_err();
+    assert_eq!((format(""), format("--redundancy none")), (Ok(None), Ok(Some(Redundancy::NONE))));
+    assert_eq!(format("--redundancy mirror-3"), Ok(Some(Redundancy::copies(2))));
+    assert_eq!(format("--redundancy 4+2"), Ok(Some(Redundancy::striped(4, 2))));
+    let told = format("--redundancy 4x2").unwrap_err();
     assert!(
-        told.contains("stripes of 4 data and 2 parity drives are not built yet; write none, mirror"),
+        told.contains("\"4x2\" is no redundancy; write none, mirror (two copies of everything)"),
         "{told}"
     );
     let uuid = "7d444840-9dc0-41d1-b245-5ffdce74fad2";
     let serve =
         format!("ringbolt serve --drive a --redundancy none --without-drive {uuid} --without-drive {uuid}");
     let Command::Serve(args) = parse(&serve).unwrap().command else { panic!("not serve") };
-    assert_eq!((args.redundancy, args.without_drive.len()), (Some(0), 2));
+    assert_eq!((args.redundancy, args.without_drive.len()), (Some(Redundancy::NONE), 2));
     let told = parse("ringbolt serve --drive a --without-drive b").err().unwrap().to_string();
     assert!(told.contains("\"b\" is no UUID of a drive"), "{told}");
 }

@@ -5,7 +5,7 @@
 
 use crate::engine::EngineError;
 use crate::spec::Job;
-use ringbolt_engine::node::{FormatOptions, default_failures_max, format_drive, inspect_drive};
+use ringbolt_engine::node::{FormatOptions, Redundancy, format_drive, inspect_drive};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub struct Drives {
     job: String,
     pub paths: Vec<PathBuf>,
-    /// How many of them may be lost, if they are made; with `None` as `ringbolt format` has it.
-    failures_max: Option<u8>,
+    /// How much of them may be lost, if they are made; with `None` as `ringbolt format` has it.
+    redundancy: Option<Redundancy>,
     /// Says that this run created the drives and that the job removes them at the end.
     unlink: bool,
     allow_overwrite: bool,
@@ -43,7 +43,10 @@ impl Drives {
         Self {
             job: job.name.clone(),
             paths: job.files.clone(),
-            failures_max: job.objects.failures_max,
+            redundancy: job
+                .objects
+                .redundancy
+                .map(|(data_members, failures_max)| Redundancy { failures_max, data_members }),
             unlink: job.unlink,
             allow_overwrite,
             stop: Arc::default(),
@@ -97,13 +100,15 @@ impl Drives {
         let files = found.iter().filter(|found| **found == Found::Nothing).count();
         self.unlink &= files == self.paths.len();
         let drives = self.paths.len() as u64;
-        let failures_max = self.failures_max.unwrap_or_else(|| default_failures_max(self.paths.len()));
+        let redundancy = self.redundancy.unwrap_or_else(|| Redundancy::of(self.paths.len()));
+        // Small objects have copies, whatever large ones have.
+        let failures_max = redundancy.failures_max;
         let share_bytes = (wanted_bytes * (u64::from(failures_max) + 1)).div_ceil(drives);
         self.format(
             FormatOptions {
                 size_bytes: (files > 0).then_some(share_bytes),
                 shards: 0,
-                failures_max: Some(failures_max),
+                redundancy: Some(redundancy),
                 force: files < self.paths.len(),
                 seed: std::array::from_fn(|_| fastrand::u64(..)),
             },

@@ -111,11 +111,11 @@ fn what_it_does_not_do_is_refused_in_words() {
 fn several_drives_are_one_set() {
     let directory = directory();
     let path = |name: &str| directory.path().join(name);
-    for (name, failures_max, copies) in [("mirror", None, 2), ("none", Some(0), 1)] {
+    for (name, redundancy, copies) in [("mirror", None, 2), ("none", Some((1, 0)), 1)] {
         let mut job = small_job(&path(&format!("{name}-0")), 4);
         job.files.push(path(&format!("{name}-1")));
         job.objects.ops = None;
-        job.objects.failures_max = failures_max;
+        job.objects.redundancy = redundancy;
         let mut engine = prepared(&job, Clock::start());
         for number in 0..16 {
             assert_eq!(one(&mut engine, 0, &operation(Verb::Read, number)), BLOCK as i64);

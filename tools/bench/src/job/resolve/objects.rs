@@ -5,7 +5,7 @@ use crate::job::parser::Surroundings;
 use crate::job::units::MILLISECOND;
 use crate::job::values;
 use crate::spec::{ClientWait, HttpMode, Https, Job, ObjectOp, Objects};
-use ringbolt_tool_common::redundancy::NAMES;
+use ringbolt_tool_common::redundancy;
 use ringbolt_tool_common::s3::limits::{BODY_BYTES_MAX, PART_BYTES_MIN};
 
 const PART_BYTES_DEFAULT: u64 = 8 << 20;
@@ -55,10 +55,8 @@ pub fn fill(job: &mut Job, fields: &Fields<'_>, around: &Surroundings<'_>) {
         fields.special("keydist", values::distribution).unwrap_or_else(|| job.distribution.read.clone());
     objects.part_bytes = part_bytes(fields);
     objects.range_bytes = fields.size("range_size").filter(|bytes| *bytes > 0);
-    objects.failures_max = fields.special("redundancy", |text| {
-        let known = NAMES.iter().position(|name| *name == text).map(|at| at as u8);
-        known.ok_or_else(|| format!("write one of {}", NAMES.join(", ")))
-    });
+    objects.redundancy = fields
+        .special("redundancy", |text| redundancy::parse(text).ok_or_else(|| redundancy::CHOICES.to_owned()));
     if let Some(timeout_ns) = fields.time("request_timeout") {
         if timeout_ns < MILLISECOND {
             fields.refuse(&["request_timeout"], "request_timeout has to be at least 1ms");

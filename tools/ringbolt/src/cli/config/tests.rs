@@ -25,7 +25,7 @@ fn a_file_takes_the_place_of_defaults_and_flags_of_the_file() {
                 core-dumps = false\nlog = \"debug\"\nredundancy = \"mirror\"\n";
     let args = served(text, &[]).unwrap();
     assert_eq!((args.memory, args.slow_request_ms, args.listen.port()), (8 << 30, 250, 9000));
-    assert_eq!(args.redundancy, Some(1));
+    assert_eq!(args.redundancy, Some(ringbolt_engine::node::Redundancy::copies(1)));
     assert_eq!(args.drive, [PathBuf::from("/a"), PathBuf::from("/b")]);
     assert_eq!((args.domain, args.key_requests), (vec!["s3.example.com".to_owned()], Some(100)));
     assert!(args.no_registered_buffers && !args.core_dumps);
@@ -40,7 +40,7 @@ fn a_file_takes_the_place_of_defaults_and_flags_of_the_file() {
 fn all_that_is_wrong_in_a_file_is_told_with_its_line() {
     let text = "memroy = \"1GiB\"\nmemory = \"much\"\n\nproxy-protocol = \"maybe\"\nlisten = [\"a\", \"b\"]\n\
                 no-registered-buffers = \"yes\"\nconfig = \"other.toml\"\nnew-node-key = true\nadmin_listen = \"off\"\n\
-                wholly-unknown-word = 1\nkey-requests = 0\nslow-request-ms = -1\nredundancy = \"4+2\"\n\
+                wholly-unknown-word = 1\nkey-requests = 0\nslow-request-ms = -1\nredundancy = \"4x2\"\n\
                 without-drive = \"7d444840-9dc0-41d1-b245-5ffdce74fad2\"\n";
     let told = served(text, &[]).map(|_| ()).unwrap_err();
     for part in [
@@ -55,7 +55,7 @@ fn all_that_is_wrong_in_a_file_is_told_with_its_line() {
         "line 10: there is no key wholly-unknown-word; `ringbolt config show --defaults`",
         "line 11: key-requests = \"0\": ",
         "line 12: slow-request-ms = \"-1\": ",
-        "line 13: redundancy = \"4+2\": stripes of 4 data and 2 parity drives are not built yet; write none",
+        "line 13: redundancy = \"4x2\": \"4x2\" is no redundancy; write none",
         "line 14: without-drive is for the command line alone",
     ] {
         assert!(told.contains(part), "{part} is not in\n{told}");
