@@ -1,5 +1,5 @@
-//! This test serves stripes over six drives: two are lost, come back, one is lost for good and replaced, and whatever is
-//! stored is read all the while.
+//! This test serves stripes over six drives: two are lost, come back, one is lost for good and replaced, and whatever
+//! is stored is read all the while.
 
 use crate::drive_set::{assert_all, drive_flags, list, ringbolt, until_whole};
 use crate::metrics::metrics;
@@ -71,9 +71,9 @@ async fn stripes_over_six_drives_survive_any_two() {
 
     // One is lost for good, and another one takes its place.
     let new = directory.path().join("new");
-    let replace =
-        [&["drive", "replace", "--new", new.to_str().expect("text")], drive_flags(&all[1..]).as_slice()];
-    let (done, said) = ringbolt(&replace.concat());
+    let left = drive_flags(&all[1..]);
+    let to = ["drive", "replace", "--new", new.to_str().expect("text")];
+    let (done, said) = ringbolt(&[&to, left.as_slice()].concat());
     assert!(done && said.contains("takes the place of drive 0"), "{said}");
     let given = [&all[1..], &[new.as_path()]].concat();
     serve_with(&mut server, &given);

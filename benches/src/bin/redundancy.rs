@@ -127,6 +127,48 @@ fn measure(options: &Options, scenario: Scenario, sides: &[Side<'_>]) -> Result<
     Ok(measured?)
 }
 
+fn side<'a>(name: &'a str, served: &'a Served) -> Side<'a> {
+    Side { name, server: &served.server, https: Https::Off }
+}
+
+/// Judges a ratio, or tells it if it has no limit.
+fn judge(verdicts: &mut Verdicts, name: &str, ratio: f64, ratio_max: Option<f64>) {
+    match ratio_max {
+        Some(ratio_max) => verdicts.judge(name, ratio, "", at_most(ratio_max)),
+        None => println!("{name}: {ratio:.3}"),
+    }
+}
+
+/// Measures what needs no drive to be lost: one drive, the mirror, the stripes and, if there is one, the server that was
+/// built before.
+fn whole(
+    options: &Options,
+    sides: &[Side<'_>],
+    memory: u64,
+    verdicts: &mut Verdicts,
+) -> Result<(), AnyError> {
+    for (scenario, mirror_max, stripes_max) in SCENARIOS {
+        let medians = measure(options, scenario, sides)?;
+        let name = |what: &str| format!("CPU of {} {what}", scenario.name);
+        judge(verdicts, &name("on a mirror of two, over one drive"), medians[1] / medians[0], mirror_max);
+        judge(verdicts, &name("on stripes 4+2, over one drive"), medians[2] / medians[0], stripes_max);
+        if let Some(before) = medians.get(3) {
+            judge(verdicts, &name("on one drive, over before"), medians[0] / before, Some(BEFORE_RATIO_MAX));
+        }
+    }
+    for side in sides {
+        let resident = process_resident_bytes(side.server.pid())? as f64;
+        println!("{}: {} of memory", side.name, human_bytes(resident));
+        judge(
+            verdicts,
+            &format!("memory of {}, over what it may use", side.name),
+            resident / memory as f64,
+            Some(1.0),
+        );
+    }
+    Ok(())
+}
+
 fn run(options: &Options) -> Result<bool, AnyError> {
     let memory = bytes(&options.memory)?;
     let one = start(options, "one-drive", (1, Redundancy::NONE), None)?;
@@ -135,39 +177,21 @@ fn run(options: &Options) -> Result<bool, AnyError> {
     let before = options.before.as_deref();
     let before =
         before.map(|program| start(options, "before", (1, Redundancy::NONE), Some(program))).transpose()?;
-    let side = |name, served| {
-        let Served { server, .. }: &Served = served;
-        Side { name, server, https: Https::Off }
-    };
-    let mut sides = vec![side("one drive", &one), side("mirror", &mirror), side("4+2", &stripes)];
-    sides.extend(before.as_ref().map(|before| side("before", before)));
     let mut verdicts = Verdicts::default();
-    let mut judge = |name: String, ratio: f64, ratio_max: Option<f64>| match ratio_max {
-        Some(ratio_max) => verdicts.judge(&name, ratio, "", at_most(ratio_max)),
-        None => println!("{name}: {ratio:.3}"),
-    };
-    for (scenario, mirror_max, stripes_max) in SCENARIOS {
-        let medians = measure(options, scenario, &sides)?;
-        let name = |what: &str| format!("CPU of {} {what}", scenario.name);
-        judge(name("on a mirror of two, over one drive"), medians[1] / medians[0], mirror_max);
-        judge(name("on stripes 4+2, over one drive"), medians[2] / medians[0], stripes_max);
-        if let Some(before) = medians.get(3) {
-            judge(name("on one drive, over before"), medians[0] / before, Some(BEFORE_RATIO_MAX));
-        }
-    }
-    let mut shares = Vec::new();
-    for side in &sides {
-        let resident = process_resident_bytes(side.server.pid())?;
-        println!("{}: {} of memory", side.name, human_bytes(resident as f64));
-        shares.push(resident as f64 / memory as f64);
-    }
-    judge("memory of the mirror, over what it may use".into(), shares[1], Some(1.0));
-    judge("memory of the stripes, over what they may use".into(), shares[2], Some(1.0));
+    let all = [
+        ("one drive", Some(&one)),
+        ("mirror", Some(&mirror)),
+        ("4+2", Some(&stripes)),
+        ("before", before.as_ref()),
+    ];
+    let sides: Vec<Side<'_>> =
+        all.into_iter().filter_map(|(name, served)| Some(side(name, served?))).collect();
+    whole(options, &sides, memory, &mut verdicts)?;
     let degraded = stripes.again_with(STRIPES - 2)?;
     let (scenario, ..) = SCENARIOS[3];
     let medians = measure(options, scenario, &[side("one drive", &one), side("4 of 4+2", &degraded)])?;
     let name = format!("CPU of {} on stripes 4+2 without two drives, over one drive", scenario.name);
-    judge(name, medians[1] / medians[0], Some(DEGRADED_RATIO_MAX));
+    judge(&mut verdicts, &name, medians[1] / medians[0], Some(DEGRADED_RATIO_MAX));
     for served in [Some(one), Some(mirror), Some(degraded), before].into_iter().flatten() {
         served.server.stop()?;
     }

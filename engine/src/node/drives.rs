@@ -56,6 +56,8 @@ pub struct DrivesReport {
     pub view: (u32, u32),
     /// Number of copies that the set was formatted for.
     pub copies: u8,
+    /// Over how many drives large objects are striped, or 1 where they are copied too.
+    pub data_members: u8,
     /// The drives that were ever in the set, ascending by number.
     pub drives: Vec<DriveReport>,
     /// Live bytes by how many more drives may be lost before they are: the first are lost with the next one.
@@ -86,6 +88,7 @@ impl Core {
         Ok(DrivesReport {
             view: known.view.number(),
             copies,
+            data_members: state.layout.superblocks[0].data_members,
             drives,
             bytes_by_losses: bytes_by_losses[..usize::from(copies)].to_vec(),
         })

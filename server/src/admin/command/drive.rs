@@ -16,6 +16,7 @@ pub async fn list(core: &Core) -> Result<Value, Failure> {
     Ok(json!({
         "view": { "epoch": report.view.0, "counter": report.view.1 },
         "copies": report.copies,
+        "data_members": report.data_members,
         "drives": report.drives.iter().map(shown).collect::<Vec<_>>(),
         "bytes_by_losses_survived": by_losses.map(survives).collect::<Vec<_>>(),
     }))

@@ -119,8 +119,14 @@ fn text(value: &Value) -> String {
     let drives = value["drives"].as_array().map_or(&[][..], Vec::as_slice);
     let copies = value["copies"].as_u64().unwrap_or(1);
     let copies = if copies == 1 { "one copy".to_owned() } else { format!("{copies} copies") };
-    let mut text =
-        format!("view {}.{}, {copies} of everything\n", value["view"]["epoch"], value["view"]["counter"]);
+    let kept = match value["data_members"].as_u64() {
+        Some(data) if data > 1 => {
+            let parity = value["copies"].as_u64().unwrap_or(1).saturating_sub(1);
+            format!("stripes {data}+{parity} of large objects, {copies} of everything else")
+        }
+        _ => format!("{copies} of everything"),
+    };
+    let mut text = format!("view {}.{}, {kept}\n", value["view"]["epoch"], value["view"]["counter"]);
     let mut rows = vec![words(["DRIVE", "STATE", "SIZE", "FREE", "SHARDS", "WHERE", "UUID"])];
     rows.extend(drives.iter().map(row));
     text.push_str(&table(&rows, &[0, 2, 3, 4]));
@@ -202,7 +208,7 @@ mod tests {
         drives[1]["replaces"] = json!(3);
         drives[1]["catch_up"] = json!({ "bytes": 4 << 20, "done_bytes": 1 << 20, "copied_bytes": 4096,
             "elapsed_s": 2.0, "bytes_per_second": 512 << 10, "left_s": 6 });
-        let value = json!({ "view": { "epoch": 7, "counter": 2 }, "copies": 2, "drives": drives,
+        let mut value = json!({ "view": { "epoch": 7, "counter": 2 }, "copies": 2, "drives": drives,
             "bytes_by_losses_survived": [{ "drives": 0, "bytes": 2 << 20 }, { "drives": 1, "bytes": 0 }] });
         let expected = "view 7.2, 2 copies of everything\n\
             DRIVE  STATE           SIZE       FREE  SHARDS  WHERE   UUID\n    \
@@ -213,5 +219,9 @@ mod tests {
             drive 1: 25% of 4.0 MiB gone through, 4.0 KiB copied, 512.0 KiB/s, about 6 s left\n\
             2.0 MiB are lost with the next drive that fails\n";
         assert_eq!(text(&value), expected);
+        value["data_members"] = json!(4);
+        value["copies"] = json!(3);
+        let stripes = "view 7.2, stripes 4+2 of large objects, 3 copies of everything else\n";
+        assert!(text(&value).starts_with(stripes));
     }
 }
