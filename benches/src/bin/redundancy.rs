@@ -139,8 +139,8 @@ fn judge(verdicts: &mut Verdicts, name: &str, ratio: f64, ratio_max: Option<f64>
     }
 }
 
-/// Measures what needs no drive to be lost: one drive, the mirror, the stripes and, if there is one, the server that was
-/// built before.
+/// Measures what needs no drive to be lost: one drive, the mirror, the stripes and, if there is one, the server
+/// that was built before.
 fn whole(
     options: &Options,
     sides: &[Side<'_>],
