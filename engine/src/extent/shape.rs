@@ -144,6 +144,28 @@ impl Shape {
         })
     }
 
+    /// Returns the slice that has byte `offset` of a body of these segments, its segment, and where the byte is in the
+    /// slice's payload.
+    ///
+    /// # Panics
+    /// Panics when the body ends before, or its segments are not whole.
+    pub fn slice_at(self, segments: &[SegmentV1], offset: u64) -> (&SegmentV1, SlicePlace, usize) {
+        let mut base = 0;
+        let mut segments = segments.iter();
+        let segment = loop {
+            let Some(segment) = segments.next() else { panic!("offset {offset} is beyond the object") };
+            if offset < base + segment.length {
+                break segment;
+            }
+            base += segment.length;
+        };
+        let (within, slice_bytes) = (offset - base, self.slice_bytes() as u64);
+        let number = within / slice_bytes;
+        let place = self.slices_of(segment).nth(number as usize);
+        let place = place.unwrap_or_else(|| panic!("slice {number} of {segment:?} is not there"));
+        (segment, place, (within % slice_bytes) as usize)
+    }
+
     /// Returns the units that a run takes in each member, in a segment of `length` bytes.
     pub fn run_units(self, run: &RunV1, length: u64) -> u32 {
         if run.slices == 0 { self.tail_units(length) } else { run.slices * UNITS_PER_SLOT }

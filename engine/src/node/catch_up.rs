@@ -152,23 +152,12 @@ async fn shards_catch_up(core: &Rc<CoreState>, drive: u16) -> Done {
     }
     // And each gets what it needs there before a new set of another one may.
     for shard in core.layout.shards_to_fill(drive) {
-        let is_home = core.layout.shards_to_return_to(drive).any(|other| other == shard);
-        let work = move |there: Rc<CoreState>| async move {
-            let shard = there.shard(shard);
-            let work =
-                CatchUp { core: there, shard, drive, is_home, unjudged: Cell::new(0), left: Cell::new(0) };
-            work.add_members().await
-        };
+        let work =
+            move |there: Rc<CoreState>| async move { CatchUp::of(&there, shard, drive).add_members().await };
         core.call_or(core.layout.core_of(shard), work, |_, _| ()).await?;
     }
     for shard in core.layout.shards_to_fill(drive) {
-        let is_home = core.layout.shards_to_return_to(drive).any(|other| other == shard);
-        let work = move |there: Rc<CoreState>| async move {
-            let shard = there.shard(shard);
-            CatchUp { core: there, shard, drive, is_home, unjudged: Cell::new(0), left: Cell::new(0) }
-                .run()
-                .await
-        };
+        let work = move |there: Rc<CoreState>| async move { CatchUp::of(&there, shard, drive).run().await };
         core.call_or(core.layout.core_of(shard), work, |_, _| ()).await?;
     }
     Ok(())
@@ -188,6 +177,12 @@ struct CatchUp {
 }
 
 impl CatchUp {
+    fn of(core: &Rc<CoreState>, shard: u16, drive: u16) -> Self {
+        let is_home = core.layout.shards_to_return_to(drive).any(|other| other == shard);
+        let (core, shard) = (core.clone(), core.shard(shard));
+        Self { core, shard, drive, is_home, unjudged: Cell::new(0), left: Cell::new(0) }
+    }
+
     async fn run(self) -> Done {
         let number = self.core.layout.geometry_of(self.drive).drive;
         self.add_members().await?;

@@ -19,7 +19,7 @@ use crate::hook::{Bug, Rare, reached};
 use crate::shard::{Pins, ShardRequest};
 
 /// Copies that a core writes anew at a time.
-pub(super) const MENDS_MAX: usize = 4;
+const MENDS_MAX: usize = 4;
 
 /// A pin on the space that a reader uses. It is released when this is dropped.
 pub(super) struct PinGuard {

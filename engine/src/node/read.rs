@@ -673,20 +673,7 @@ impl SliceReader {
     /// Plans the piece at `offset` of the object. It lies within one slice and has whole checksum
     /// blocks.
     fn plan(&self, offset: u64, end: u64, piece_bytes: usize) -> Planned {
-        let mut base = 0;
-        let mut segments = self.segments.iter();
-        let segment = loop {
-            let Some(segment) = segments.next() else { panic!("offset {offset} is beyond the object") };
-            if offset < base + segment.length {
-                break segment;
-            }
-            base += segment.length;
-        };
-        let within = offset - base;
-        let number = within / SLICE_BYTES as u64;
-        let place = self.shape.slices_of(segment).nth(number as usize);
-        let place = place.unwrap_or_else(|| panic!("slice {number} of {segment:?} is not there"));
-        let from = (within % SLICE_BYTES as u64) as usize;
+        let (segment, place, from) = self.shape.slice_at(&self.segments, offset);
         let start = from - from % CRC_BLOCK_BYTES;
         let left_in_object = (end - offset).min(SLICE_BYTES as u64) as usize;
         let to = (start + piece_bytes).min(place.length as usize).min(from + left_in_object);

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use zerocopy::IntoBytes;
 
 use super::chunk::{Chunk, appetite};
-use super::mend::{MENDS_MAX, Mend, PinGuard, may_mend};
+use super::mend::{Mend, PinGuard, may_mend};
 use crate::error::{EngineError, Result};
 use crate::extent::sets::Places;
 use crate::format::BLOCK_BYTES;
@@ -190,16 +190,14 @@ impl StripedReading {
                 self.ready = Some(Ready { planned: group.planned, pieces, next });
                 Ok(())
             }
+            // Read-ahead holds buffers too. All is planned again, in groups that need one buffer each.
             Err(Halt::Short) => {
-                // Read-ahead holds buffers too. All is planned again, in groups that need one buffer each.
-                self.groups.clear();
-                (self.ahead, self.latest, self.is_short) = (None, None, true);
+                self.plan_anew();
                 Ok(())
             }
+            // Each row of it may have enough members, if other ones in each.
             Err(Halt::Failed(error)) if error.is_of_copy() && is_long => {
-                // Each row of it may have enough members, if other ones in each.
-                self.groups.clear();
-                (self.ahead, self.latest, self.is_short) = (None, None, true);
+                self.plan_anew();
                 Ok(())
             }
             // There was no buffer: the caller may try again.
@@ -209,6 +207,12 @@ impl StripedReading {
                 Err(error)
             }
         }
+    }
+
+    /// Gives up what is read ahead, and has the first group planned again, of one row.
+    fn plan_anew(&mut self) {
+        self.groups.clear();
+        (self.ahead, self.latest, self.is_short) = (None, None, true);
     }
 
     /// Gives what lies next to each other of what is ready.
@@ -413,11 +417,13 @@ impl Group {
                 }
                 None => None,
             };
-            if let Some(header) = header.filter(|_| may_mend_now(body)) {
+            if let Some(header) = header
+                && may_mend(&body.pin.core, false).await
+            {
                 let (offset, blocks) = (slice.place.offset, header.as_bytes().to_vec());
                 Mend { home, at, offset, blocks, verified: None }.start(body.pin);
             }
-            if may_mend_now(body) {
+            if may_mend(&body.pin.core, false).await {
                 let blocks = pieces[member - columns.start][..*length].to_vec();
                 let offset = slice.place.offset + (BLOCK_BYTES + start) as u32;
                 Mend { home, at, offset, blocks, verified: None }.start(body.pin);
@@ -445,19 +451,7 @@ fn slice_at(body: StripedBody<'_>, offset: u64) -> (StripedSlice, usize) {
     let core = &body.pin.core;
     let geometry = core.layout.geometry_of(0);
     let shape = geometry.shape;
-    let mut base = 0;
-    let mut segments = body.segments.iter();
-    let segment = loop {
-        let Some(segment) = segments.next() else { panic!("offset {offset} is beyond the object") };
-        if offset < base + segment.length {
-            break segment;
-        }
-        base += segment.length;
-    };
-    let within = offset - base;
-    let number = within / shape.slice_bytes() as u64;
-    let place = shape.slices_of(segment).nth(number as usize);
-    let place = place.unwrap_or_else(|| panic!("slice {number} of {segment:?} is not there"));
+    let (segment, place, within) = shape.slice_at(body.segments, offset);
     let slice = StripedSlice {
         shape,
         owner: (geometry.format_id, body.pin.shard),
@@ -466,7 +460,7 @@ fn slice_at(body: StripedBody<'_>, offset: u64) -> (StripedSlice, usize) {
         generation: segment.generation,
         planted: geometry.planted,
     };
-    (slice, (within % shape.slice_bytes() as u64) as usize)
+    (slice, within)
 }
 
 /// Returns the byte of a slice's payload at which the rows end that end at a byte of the chunks.
@@ -477,8 +471,4 @@ fn payload_end(slice: &StripedSlice, end: usize) -> usize {
 
 fn codec_of(body: StripedBody<'_>) -> &ReedSolomon {
     body.pin.core.codec()
-}
-
-fn may_mend_now(body: StripedBody<'_>) -> bool {
-    body.pin.core.mending.get() < MENDS_MAX
 }

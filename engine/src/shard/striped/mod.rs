@@ -14,7 +14,7 @@ pub use self::source::{CopyError, StripedSource};
 pub use self::write::StripedWriter;
 
 use crate::extent::{SetPlace, Shape, SlicePlace};
-use crate::format::slice::{CRC_BLOCK_BYTES, Membership};
+use crate::format::slice::{CRC_BLOCK_BYTES, ChunkCrcs, Membership, SliceHeaderOnDisk};
 use crate::hook::Planted;
 use crate::ring::arena::CHUNK_BYTES;
 use crate::ring::{Buffer, Pool};
@@ -41,6 +41,18 @@ impl StripedSlice {
     /// Returns the bytes that each member has of it, behind its header.
     pub fn chunk_bytes(&self) -> usize {
         self.shape.chunk_bytes(self.place.length as usize)
+    }
+
+    /// Returns the header of a member, given the checksums of all members' chunks.
+    fn header_by(&self, member: usize, crcs: &[Vec<u32>]) -> SliceHeaderOnDisk {
+        let data = if member < self.shape.data() { &[] } else { &crcs[..self.shape.data()] };
+        self.header_with(member, ChunkCrcs { own: &crcs[member], data })
+    }
+
+    /// Returns the header of a member with these checksums.
+    fn header_with(&self, member: usize, crcs: ChunkCrcs<'_>) -> SliceHeaderOnDisk {
+        let identity = self.place.identity(self.owner, self.at.birth, self.generation);
+        SliceHeaderOnDisk::of_member(identity, self.place.length, self.membership(member), crcs)
     }
 
     /// Returns for which member a header is.

@@ -311,9 +311,7 @@ impl StripedSlice {
         let is_data = member < self.shape.data();
         let data: Vec<Vec<u32>> =
             if is_data { Vec::new() } else { (0..self.shape.data()).map(data_of).collect() };
-        let identity = self.place.identity(self.owner, self.at.birth, self.generation);
-        let crcs = ChunkCrcs { own, data: &data };
-        SliceHeaderOnDisk::of_member(identity, self.place.length, self.membership(member), crcs)
+        self.header_with(member, ChunkCrcs { own, data: &data })
     }
 
     /// Returns where a member lies.

@@ -7,7 +7,7 @@ use super::{GroupReads, Headers, MemberFlaw, StripedSlice, choose_members};
 use crate::device::DeviceError;
 use crate::extent::{Drives, MemberWrite, SetPlace, SetWriter, SlicePlace};
 use crate::format::BLOCK_BYTES;
-use crate::format::slice::{CRC_BLOCK_BYTES, ChunkCrcs, SliceHeaderOnDisk};
+use crate::format::slice::CRC_BLOCK_BYTES;
 use crate::ring::{Buffer, Pool};
 use crate::shard::slice_verifier::SliceFlaw;
 use crate::stripe::{Codec, ReedSolomon};
@@ -109,13 +109,7 @@ impl<'a> StripedSource<'a> {
             let offset = place.offset + (BLOCK_BYTES + row.0) as u32;
             written += self.write(at, writer, (offset, &pieces)).await?;
         }
-        let header = |member: usize| {
-            let data = if member < shape.data() { &[] } else { &crcs[..shape.data()] };
-            let identity = place.identity(moved.owner, at.birth, moved.generation);
-            let of = moved.membership(member);
-            let crcs = ChunkCrcs { own: &crcs[member], data };
-            SliceHeaderOnDisk::of_member(identity, place.length, of, crcs).as_bytes().to_vec()
-        };
+        let header = |member: usize| moved.header_by(member, &crcs).as_bytes().to_vec();
         let headers: Vec<Vec<u8>> = (0..shape.members()).map(header).collect();
         written += self.write(at, writer, (place.offset, &headers)).await?;
         Ok(written)

@@ -7,7 +7,7 @@ use zerocopy::IntoBytes;
 use super::{GroupBuffers, StripedSlice};
 use crate::extent::{MemberWrite, SetWriter, Writes};
 use crate::format::BLOCK_BYTES;
-use crate::format::slice::{CRC_BLOCK_BYTES, ChunkCrcs, SliceHeaderOnDisk};
+use crate::format::slice::CRC_BLOCK_BYTES;
 use crate::hook::Bug;
 use crate::ring::{Buffer, Pool};
 use crate::stripe::{Codec, ReedSolomon};
@@ -115,7 +115,7 @@ impl StripedWriter {
         let data = (0..).zip(pieces).map(|(member, buffer)| MemberWrite { member, offset, length, buffer });
         let mut writes: Vec<MemberWrite> = data.collect();
         for (member, mut buffer) in (0..members).zip(headers) {
-            buffer[..BLOCK_BYTES].copy_from_slice(self.header(member).as_bytes());
+            buffer[..BLOCK_BYTES].copy_from_slice(self.slice.header_by(member, &self.crcs).as_bytes());
             writes.push(MemberWrite { member, offset: self.slice.place.offset, length: BLOCK_BYTES, buffer });
         }
         let of_data = writes.iter().filter(|write| write.member < self.slice.shape.data());
@@ -155,13 +155,5 @@ impl StripedWriter {
                 piece[at + used..length.min(at + CRC_BLOCK_BYTES)].fill(0);
             }
         }
-    }
-
-    fn header(&self, member: usize) -> SliceHeaderOnDisk {
-        let StripedSlice { owner, place, at, generation, shape, .. } = self.slice;
-        let data = if member < shape.data() { &[] } else { &self.crcs[..shape.data()] };
-        let crcs = ChunkCrcs { own: &self.crcs[member], data };
-        let identity = place.identity(owner, at.birth, generation);
-        SliceHeaderOnDisk::of_member(identity, place.length, self.slice.membership(member), crcs)
     }
 }
