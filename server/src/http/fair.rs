@@ -7,15 +7,23 @@
 //! Invariant: a task that has woken itself more than [`STREAK_MAX`] times in a row waits until all others
 //! had their turn, and the core has looked at its sockets and timers.
 
+use std::cell::Cell;
 use std::future::Future;
+use std::io::Write;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use monoio::net::UnixStream;
 
 /// How often in a row a task may wake itself: more than a request with a body does.
 const STREAK_MAX: u32 = 8;
+/// A core that is busy looks at its sockets and timers after this time.
+const LOOKS_AGAIN: Duration = Duration::from_micros(200);
+/// Timers of monoio end at the next whole millisecond.
+const TIMER_STEP: Duration = Duration::from_millis(1);
 
 /// Runs a future as a fair task.
 pub struct Fair<F> {
@@ -90,19 +98,40 @@ impl<F: Future> Future for Fair<F> {
 }
 
 /// Resolves after all tasks of this core that are ready now have run, and it has looked at its sockets and
-/// timers.
+/// timers, if it has not done so [just now](LOOKS_AGAIN). A core that has nothing else to do does not wait for that.
 pub async fn all_run() {
-    // A time that has passed is seen only by a core that looks at its timers.
-    monoio::time::sleep(Duration::ZERO).await;
+    thread_local! {
+        static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
+        static READY: Option<&'static UnixStream> = always_readable();
+    }
+    let now = Instant::now();
+    if LOOKED.get().is_some_and(|at| now < at + LOOKS_AGAIN) {
+        return monoio::spawn(async {}).await;
+    }
+    LOOKED.set(Some(now));
+    // That a stream is readable is seen at the next look at sockets, or already when an operation is submitted,
+    // as a core does between tasks while some are ready.
+    if let Some(stream) = READY.with(|ready| *ready) {
+        let _ = stream.readable(false).await;
+    }
+    // A time that has passed is seen only by a core that looks at its timers. One that has done so in the
+    // millisecond of this time does not wait.
+    monoio::time::sleep_until(now.checked_sub(TIMER_STEP).unwrap_or(now).into()).await;
+}
+
+/// Makes a stream that stays readable. The core has it until the process ends: monoio could not close it after
+/// its runtime has ended.
+fn always_readable() -> Option<&'static UnixStream> {
+    let (mut writes, reads) = std::os::unix::net::UnixStream::pair().ok()?;
+    writes.write_all(&[0]).ok()?;
+    // Even without its other end the byte is still there to be read.
+    Some(Box::leak(Box::new(UnixStream::from_std(reads).ok()?)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
-    use std::io::Write;
     use std::rc::Rc;
-    use std::time::Instant;
 
     /// Runs something on a ring as that of a core.
     fn on_core<F: Future>(future: F) -> F::Output {
@@ -147,6 +176,37 @@ mod tests {
             one.await && other.await
         });
         assert!(were_heard);
+    }
+
+    /// Where each look took a timer's millisecond, a body whose sender was faster than the core stood still for most
+    /// of the time.
+    #[test]
+    fn a_core_that_has_nothing_else_to_do_goes_on_at_once() {
+        // A timer of 20 ms ends after at most 21 others of a millisecond. That others are faster than that is seen
+        // at once, or a little later on a machine that is very busy.
+        let looks_in_20_ms = async || {
+            let is_over = Rc::new(Cell::new(false));
+            let over = is_over.clone();
+            monoio::spawn(async move {
+                monoio::time::sleep(Duration::from_millis(20)).await;
+                over.set(true);
+            });
+            let mut looks = 0;
+            while !is_over.get() {
+                all_run().await;
+                looks += 1;
+            }
+            looks
+        };
+        let was_seen = on_core(async {
+            for _ in 0..50 {
+                if looks_in_20_ms().await > 100 {
+                    return true;
+                }
+            }
+            false
+        });
+        assert!(was_seen);
     }
 
     #[test]
