@@ -4,10 +4,10 @@
 //! is ready. hyper wakes itself when it has done much at once, for example while a client sends requests
 //! faster than they are answered: such a connection would have the core for itself.
 //!
-//! Invariant: a task that has woken itself more than [`STREAK_MAX`] times in a row waits until all others
-//! had their turn, and the core has looked at its sockets and timers.
+//! Invariant: a task that has woken itself more than [`STREAK_MAX`] times in a row, or that does so when the core
+//! has not looked at its sockets and timers for [`LOOKS_AGAIN`], waits until all others had their turn.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::Write;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use monoio::net::UnixStream;
 /// How often in a row a task may wake itself: more than a request with a body does.
 const STREAK_MAX: u32 = 8;
 /// A core that is busy looks at its sockets and timers after this time.
-const LOOKS_AGAIN: Duration = Duration::from_micros(200);
+const LOOKS_AGAIN: Duration = Duration::from_micros(80);
 /// Timers of monoio end at the next whole millisecond.
 const TIMER_STEP: Duration = Duration::from_millis(1);
 
@@ -82,33 +82,60 @@ impl<F: Future> Future for Fair<F> {
         if polled.is_pending() {
             if !this.own.woke_itself.swap(false, Relaxed) {
                 this.streak = 0;
+            } else if is_to_look() {
+                wake_after_look(context.waker());
             } else if this.streak < STREAK_MAX {
                 this.streak += 1;
                 context.waker().wake_by_ref();
             } else {
                 let task = context.waker().clone();
-                monoio::spawn(async move {
-                    all_run().await;
-                    task.wake();
-                });
+                monoio::spawn(async move { task.wake() });
             }
         }
         polled
     }
 }
 
-/// Resolves after all tasks of this core that are ready now have run, and it has looked at its sockets and
-/// timers, if it has not done so [just now](LOOKS_AGAIN). A core that has nothing else to do does not wait for that.
-pub async fn all_run() {
-    thread_local! {
-        static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
-        static READY: Option<&'static UnixStream> = always_readable();
+/// The looks of a core at its sockets and timers that are made while it is busy. A core's thread has one runtime, as
+/// long as it lives.
+#[derive(Default)]
+struct Looks {
+    /// When the last one ended.
+    last: Option<Instant>,
+    /// One is made now.
+    is_made: bool,
+    /// Who waits for its end.
+    waiting: Vec<Waker>,
+}
+
+thread_local! {
+    static LOOKS: RefCell<Looks> = RefCell::default();
+    static READY: Option<&'static UnixStream> = always_readable();
+}
+
+/// Returns whether this core, being busy, is to look at its sockets and timers again, or is about to.
+fn is_to_look() -> bool {
+    LOOKS.with_borrow(|looks| {
+        looks.is_made || looks.last.is_none_or(|last| Instant::now() >= last + LOOKS_AGAIN)
+    })
+}
+
+/// Wakes a task after this core has looked at its sockets and timers.
+fn wake_after_look(task: &Waker) {
+    let is_made = LOOKS.with_borrow_mut(|looks| {
+        looks.waiting.push(task.clone());
+        std::mem::replace(&mut looks.is_made, true)
+    });
+    if !is_made {
+        // Others wait for it too: it is made even if the one that asked first is dropped.
+        monoio::spawn(look());
     }
-    let now = Instant::now();
-    if LOOKED.get().is_some_and(|at| now < at + LOOKS_AGAIN) {
-        return monoio::spawn(async {}).await;
-    }
-    LOOKED.set(Some(now));
+}
+
+/// Waits until this core has looked at its sockets and timers, which it does when no task is ready, and wakes who
+/// waits for that. A core that has nothing else to do does so at once.
+async fn look() {
+    let began = Instant::now();
     // That a stream is readable is seen at the next look at sockets, or already when an operation is submitted,
     // as a core does between tasks while some are ready.
     if let Some(stream) = READY.with(|ready| *ready) {
@@ -116,7 +143,29 @@ pub async fn all_run() {
     }
     // A time that has passed is seen only by a core that looks at its timers. One that has done so in the
     // millisecond of this time does not wait.
-    monoio::time::sleep_until(now.checked_sub(TIMER_STEP).unwrap_or(now).into()).await;
+    monoio::time::sleep_until(began.checked_sub(TIMER_STEP).unwrap_or(began).into()).await;
+    let waiting = LOOKS.with_borrow_mut(|looks| {
+        (looks.last, looks.is_made) = (Some(Instant::now()), false);
+        std::mem::take(&mut looks.waiting)
+    });
+    waiting.into_iter().for_each(Waker::wake);
+}
+
+/// Resolves after all tasks of this core that are ready now have run, and it has looked at its sockets and
+/// timers, if it has not done so [just now](LOOKS_AGAIN).
+pub async fn all_run() {
+    if !is_to_look() {
+        return monoio::spawn(async {}).await;
+    }
+    let mut has_asked = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut has_asked, true) {
+            return Poll::Ready(());
+        }
+        wake_after_look(context.waker());
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Makes a stream that stays readable. The core has it until the process ends: monoio could not close it after
@@ -131,6 +180,7 @@ fn always_readable() -> Option<&'static UnixStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
     use std::rc::Rc;
 
     /// Runs something on a ring as that of a core.
