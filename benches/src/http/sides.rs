@@ -74,11 +74,18 @@ impl Turns {
             loads.push((self.load(scenario, side)?, side, Vec::new()));
         }
         for repeat in 1..=self.repeats {
+            // What comes before a turn must not be what comes before it always.
+            let order: Vec<usize> = match repeat % 2 {
+                0 => (0..loads.len()).rev().collect(),
+                _ => (0..loads.len()).collect(),
+            };
+            for at in order {
+                let (load, side, found) = &mut loads[at];
+                found.push(self.turn(load, side.server)?);
+            }
             print!("{repeat:2}: {}", scenario.name);
-            for (load, side, found) in &mut loads {
-                let us = self.turn(load, side.server)?;
-                print!("  {} {us:8.2} us", side.name);
-                found.push(us);
+            for (_, side, found) in &loads {
+                print!("  {} {:8.2} us", side.name, found[repeat - 1]);
             }
             println!();
         }

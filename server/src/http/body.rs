@@ -1,13 +1,14 @@
 //! Bodies on the wire: those of requests, which must keep arriving, and those of responses, which
 //! end with the log line of their request.
 
+use super::gathered::Gathered;
 use super::minimum_rate::MinimumRate;
 use super::timer::CoreSleep;
 use crate::auth::AuthError;
 use crate::client::Client;
 use crate::memory::{Reservation, ResponseMemory};
 use crate::throttle::Pace;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{Method, StatusCode, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -138,6 +139,8 @@ pub struct ResponseBody {
     record: RequestRecord,
     pace: Pace,
     pause: Option<CoreSleep>,
+    /// What came behind the bytes that were given last, and is no bytes.
+    next: Option<Option<Result<Frame<Gathered>, s3s::StdError>>>,
     _memory: Memory,
 }
 
@@ -147,39 +150,64 @@ type Memory = (Option<Reservation>, Option<ResponseMemory>);
 impl ResponseBody {
     /// Wraps a body, whose errors are logged with the request's id.
     pub fn new(inner: s3s::Body, record: RequestRecord, pace: Pace, memory: Memory) -> Self {
-        Self { inner, record, pace, pause: None, _memory: memory }
+        Self { inner, record, pace, pause: None, next: None, _memory: memory }
+    }
+
+    fn poll_inner(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, s3s::StdError>>> {
+        ready!(self.pace.poll_ready(&mut self.pause, context));
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.record.bytes += bytes;
+                self.pace.moved(bytes);
+            }
+            // The span has the id.
+            Some(Err(error)) => tracing::error!(%error, "the answer broke off"),
+            None => {}
+        }
+        Poll::Ready(frame)
     }
 }
 
 impl Body for ResponseBody {
-    type Data = Bytes;
+    type Data = Gathered;
     type Error = s3s::StdError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, s3s::StdError>>> {
+    ) -> Poll<Option<Result<Frame<Gathered>, s3s::StdError>>> {
         let this = self.get_mut();
         let _entered = this.record.request_id.enter();
-        ready!(this.pace.poll_ready(&mut this.pause, context));
-        let frame = ready!(Pin::new(&mut this.inner).poll_frame(context));
-        match &frame {
-            Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                this.record.bytes += bytes;
-                this.pace.moved(bytes);
-            }
-            Some(Err(error)) => {
-                // The span has the id.
-                tracing::error!(%error, "the answer broke off");
-            }
-            None => {}
+        if let Some(next) = this.next.take() {
+            return Poll::Ready(next);
         }
-        Poll::Ready(frame)
+        let mut gathered = Gathered::default();
+        while !gathered.is_full() && !(gathered.has_remaining() && this.inner.is_end_stream()) {
+            match this.poll_inner(context) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(piece) => gathered.add(piece),
+                    // Trailers have no data.
+                    Err(frame) => this.next = Some(Some(Ok(frame.map_data(|_| Gathered::default())))),
+                },
+                Poll::Ready(Some(Err(error))) => this.next = Some(Some(Err(error))),
+                Poll::Ready(None) => this.next = Some(None),
+            }
+            if this.next.is_some() {
+                break;
+            }
+        }
+        match this.next.take_if(|_| !gathered.has_remaining()) {
+            Some(next) => Poll::Ready(next),
+            None if gathered.has_remaining() => Poll::Ready(Some(Ok(Frame::data(gathered)))),
+            None => Poll::Pending,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.next.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -14,7 +14,7 @@ use super::{HEADERS_MAX, Handler, HttpServer, Limits, READ_BUFFER_BYTES_MAX, Shu
 use crate::client::Client;
 use crate::throttle;
 use crate::tls::CoreTls;
-use bytes::Bytes;
+use bytes::Buf;
 use futures_util::future::{Either, select};
 use http::{Request, Response};
 use http_body::Body;
@@ -266,7 +266,7 @@ pub(crate) async fn serve<B, A>(
     answer: impl Fn(Request<Incoming>) -> A,
 ) where
     A: Future<Output = Response<B>>,
-    B: Body<Data = Bytes, Error: Into<s3s::StdError>> + 'static,
+    B: Body<Data: Buf, Error: Into<s3s::StdError>> + 'static,
 {
     let socket = transport.socket().clone();
     let io = transport.into_io(limits.send_stall, before_large_send);

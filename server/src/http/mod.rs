@@ -13,6 +13,7 @@ mod body;
 mod connection;
 mod exchange;
 mod fair;
+mod gathered;
 mod head;
 mod io;
 mod listener;
