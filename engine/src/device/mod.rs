@@ -19,6 +19,7 @@ pub mod flush;
 pub mod latch;
 #[cfg(test)]
 mod latch_model;
+pub(crate) mod pace;
 #[cfg(feature = "planted-bugs")]
 pub(crate) mod planted;
 #[cfg(feature = "record")]

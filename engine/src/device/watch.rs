@@ -13,6 +13,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use super::pace::{Pace, Paces};
 use super::{Device, DeviceError, Durability, FlushFuture, IoFuture};
 use crate::env::Environment;
 use crate::ring::Buffer;
@@ -42,6 +43,8 @@ pub struct Watch {
     /// A task looks at the drive, as long as it has something to do.
     looking: Cell<bool>,
     on_silence: OnceCell<Box<dyn Fn()>>,
+    paces: Rc<Paces>,
+    pace: Rc<Pace>,
 }
 
 /// The operations that are on their way, each with its waker once somebody waits for it.
@@ -52,9 +55,12 @@ struct OnItsWay {
 }
 
 impl Watch {
-    pub fn new(environment: Rc<dyn Environment>, part: Part) -> Rc<Self> {
+    /// Makes the watch over a drive that is not among those with a pace yet.
+    pub fn new(environment: Rc<dyn Environment>, part: Part, paces: &Rc<Paces>) -> Rc<Self> {
         Rc::new(Self {
             environment,
+            pace: paces.add(),
+            paces: paces.clone(),
             on_its_way: RefCell::default(),
             answers: Cell::default(),
             part: Cell::new(part),
@@ -90,6 +96,16 @@ impl Watch {
         matches!(self.part.get(), Part::Returning | Part::Out)
     }
 
+    /// Returns the paces of this core's drives.
+    pub fn paces(&self) -> &Rc<Paces> {
+        &self.paces
+    }
+
+    /// Returns the drive's pace.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
     /// Notes the part of a drive that the view in use has.
     pub fn enter(&self, part: Part) {
         self.part.set(part);
@@ -98,6 +114,7 @@ impl Watch {
     /// Notes that the view in use is without the drive, and ends all that is on its way.
     pub fn leave(&self) {
         self.part.set(Part::Out);
+        self.paces.forget(&self.pace);
         let wakers: Vec<Waker> =
             self.on_its_way.borrow_mut().places.iter_mut().filter_map(Option::take).collect();
         wakers.into_iter().for_each(Waker::wake);
@@ -118,7 +135,7 @@ impl Watch {
         if !self.looking.replace(true) {
             self.environment.spawn(Box::pin(self.clone().look()));
         }
-        Some(Operation { watch: self.clone(), place })
+        Some(Operation { watch: self.clone(), place, read: None })
     }
 
     /// Looks at the drive as long as it has something to do.
@@ -142,16 +159,27 @@ impl Watch {
 struct Operation {
     watch: Rc<Watch>,
     place: usize,
+    read: Option<Read>,
+}
+
+/// A read, by which the drive's pace is told.
+struct Read {
+    began_us: u64,
+    /// How long it was on its way when somebody first asked for the answer, microseconds.
+    attended_after_us: Option<u64>,
+    is_waited_for: bool,
 }
 
 impl Operation {
     /// Waits for the answer. Returns `None` when the drive leaves before.
-    async fn answer<T>(self, mut running: std::pin::Pin<Box<dyn Future<Output = T>>>) -> Option<T> {
+    async fn answer<T>(mut self, mut running: std::pin::Pin<Box<dyn Future<Output = T>>>) -> Option<T> {
         poll_fn(|context| {
             if self.watch.part.get() == Part::Out {
                 return Poll::Ready(None);
             }
-            if let Poll::Ready(answer) = running.as_mut().poll(context) {
+            let answer = running.as_mut().poll(context);
+            self.note_pace(answer.is_ready());
+            if let Poll::Ready(answer) = answer {
                 self.watch.answers.set(self.watch.answers.get() + 1);
                 return Poll::Ready(Some(answer));
             }
@@ -163,10 +191,33 @@ impl Operation {
         })
         .await
     }
+
+    /// Notes that somebody asked for the answer of a read, and whether it was there.
+    fn note_pace(&mut self, is_answered: bool) {
+        let Some(read) = &mut self.read else { return };
+        if !is_answered && read.is_waited_for {
+            return;
+        }
+        let Watch { paces, pace, .. } = &*self.watch;
+        let now_us = paces.now_us();
+        let on_its_way_us = now_us - read.began_us;
+        let attended_after_us = *read.attended_after_us.get_or_insert(on_its_way_us);
+        if !is_answered {
+            read.is_waited_for = true;
+            return paces.is_waited_for(pace, now_us);
+        }
+        if std::mem::take(&mut read.is_waited_for) {
+            paces.is_waited_for_no_more(pace, Some(now_us));
+        }
+        paces.answered(pace, on_its_way_us, attended_after_us);
+    }
 }
 
 impl Drop for Operation {
     fn drop(&mut self) {
+        if self.read.as_ref().is_some_and(|read| read.is_waited_for) {
+            self.watch.paces.is_waited_for_no_more(&self.watch.pace, None);
+        }
         let OnItsWay { places, free } = &mut *self.watch.on_its_way.borrow_mut();
         places[self.place] = None;
         free.push(self.place);
@@ -227,9 +278,13 @@ impl WatchedDevice {
         buffer: Buffer,
         start: impl FnOnce(Buffer) -> IoFuture,
     ) -> IoFuture {
-        let Some(operation) = self.watch.begin() else {
+        let Some(mut operation) = self.watch.begin() else {
             return Box::pin(std::future::ready((Err(gone(name, offset, length)), buffer)));
         };
+        if name == "read" {
+            let began_us = self.watch.paces.now_us();
+            operation.read = Some(Read { began_us, attended_after_us: None, is_waited_for: false });
+        }
         let pool = buffer.pool().clone();
         let running = start(buffer);
         Box::pin(async move {

@@ -18,6 +18,7 @@ use futures_util::future::join_all;
 use super::geometry::{Geometry, SetPlace};
 use super::members::{Member, Members};
 use crate::device::flush::FlushGroup;
+use crate::device::pace::Paces;
 use crate::device::watch::{Part, Watch};
 use crate::device::{Device, DeviceError, Durability, IoFuture};
 use crate::env::LocalFuture;
@@ -43,6 +44,11 @@ impl Reached {
     /// Returns whether the drive is in the view in use, and holds what it was given.
     pub fn is_whole(&self) -> bool {
         self.watch.as_ref().is_none_or(|watch| watch.part() == Part::Whole)
+    }
+
+    /// Returns whether other drives are to be read in its place if they can be, since it is slow.
+    pub fn is_passed_over(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.paces().is_passed_over(watch.pace()))
     }
 
     /// Returns the number of operations of this core that are on their way, as far as somebody counts them.
@@ -248,14 +254,32 @@ impl Drives {
     }
 
     /// Returns the drive with the shortest queue that has a copy of a set, beside those that are `bad`. One
-    /// that is brought up to date is the last choice.
+    /// that is slow is chosen after others, and one that is brought up to date is the last choice.
     pub fn pick(&self, place: SetPlace, bad: &[usize]) -> Option<usize> {
         if self.count() == 1 {
             // Most nodes have no choice, and every read comes here.
             return bad.is_empty().then_some(0);
         }
         let copies = self.copies(place).filter(|copy| !bad.contains(&copy.at));
-        copies.min_by_key(|copy| (!copy.drive.is_whole(), copy.drive.queue())).map(|copy| copy.at)
+        let order = |copy: &SetCopy<'_>| {
+            let drive = copy.drive;
+            (!drive.is_whole(), drive.is_passed_over(), drive.queue())
+        };
+        copies.min_by_key(order).map(|copy| copy.at)
+    }
+
+    /// Returns the paces of the drives, if the node can go on without one of them.
+    pub fn paces(&self) -> Option<&Rc<Paces>> {
+        self.get(0).watch.as_ref().map(|watch| watch.paces())
+    }
+
+    /// Returns the copy of a set to read from because that on the drive at a place is late, and counts that.
+    pub fn hedge(&self, place: SetPlace, late: usize) -> Option<SetCopy<'_>> {
+        let fit =
+            |copy: &SetCopy<'_>| copy.at != late && copy.drive.is_whole() && !copy.drive.is_passed_over();
+        let other = self.copies(place).filter(fit).min_by_key(|copy| copy.drive.queue())?;
+        let watch = self.get(late).watch.as_ref()?;
+        watch.paces().may_hedge([watch.pace()]).then_some(other)
     }
 
     /// Returns the place of a set that a drive says there is, and its kind. A set of a shard whose sets

@@ -83,6 +83,8 @@ pub enum Bug {
     ShortRowWithoutParity,
     /// Parity is made over what a buffer held where a body ends, and zeros are written there.
     ParityOverPadding,
+    /// What another drive was asked for since one was late is written anew on the late one.
+    MendLateDrive,
 }
 
 impl Bug {
@@ -110,7 +112,7 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 19] = [
+    pub const AIMED: [Self; 20] = [
         Self::IgnoreMark,
         Self::ContinueTornLog,
         Self::ReuseNumberEarly,
@@ -130,6 +132,7 @@ impl Bug {
         Self::OldParity,
         Self::ShortRowWithoutParity,
         Self::ParityOverPadding,
+        Self::MendLateDrive,
     ];
 
     /// Returns the name that the command line and reports use.
@@ -171,6 +174,7 @@ impl Bug {
             Self::OldParity => "old-parity",
             Self::ShortRowWithoutParity => "short-row-without-parity",
             Self::ParityOverPadding => "parity-over-padding",
+            Self::MendLateDrive => "mend-late-drive",
         }
     }
 }

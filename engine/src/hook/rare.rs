@@ -74,6 +74,8 @@ pub enum Rare {
     CopyMended,
     /// A piece of a striped slice was made from other members for a reader.
     SliceDecoded,
+    /// A read was asked of another drive too, because the first one was late.
+    ReadHedged,
     /// A body in a striped set went on with short pieces, since too few buffers were free.
     GroupShortened,
     /// A drive that failed left the view while the node ran.
@@ -85,7 +87,7 @@ pub enum Rare {
 }
 
 impl Rare {
-    pub const COUNT: usize = 36;
+    pub const COUNT: usize = 37;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
@@ -119,6 +121,7 @@ impl Rare {
         Self::LogMadeAlike,
         Self::CopyMended,
         Self::SliceDecoded,
+        Self::ReadHedged,
         Self::GroupShortened,
         Self::DriveDropped,
         Self::DriveSilent,
@@ -160,6 +163,7 @@ impl Rare {
             Self::LogMadeAlike => "log-made-alike",
             Self::CopyMended => "copy-mended",
             Self::SliceDecoded => "slice-decoded",
+            Self::ReadHedged => "read-hedged",
             Self::GroupShortened => "group-shortened",
             Self::DriveDropped => "drive-dropped",
             Self::DriveSilent => "drive-silent",

@@ -60,6 +60,10 @@ pub struct NodeMetrics {
     pub mended_copies: u64,
     /// Reads of striped slices for which pieces were made from parity.
     pub decoded_reads: u64,
+    /// Reads that were asked of another drive too, because the first one was late.
+    pub hedged_reads: u64,
+    /// How long a read waits before it is late: the most patient core's time, microseconds.
+    pub read_patience_us: u64,
     /// Copies that were written anew on drives that are brought up to date.
     pub caught_up_copies: u64,
     /// Number of copies that the set was formatted for.
@@ -98,6 +102,8 @@ impl Core {
             sum.refused_reads += part.refused_reads;
             sum.mended_copies += part.mended_copies;
             sum.decoded_reads += part.decoded_reads;
+            sum.hedged_reads += part.hedged_reads;
+            sum.read_patience_us = sum.read_patience_us.max(part.read_patience_us);
             sum.caught_up_copies += part.caught_up_copies;
             sum.buffer_chunks += part.buffer_chunks;
             sum.buffer_chunks_free += part.buffer_chunks_free;
@@ -149,6 +155,8 @@ fn of_core(core: &Rc<CoreState>) -> NodeMetrics {
         refused_reads: core.refusals.get(),
         mended_copies: core.repairs.get() - core.caught_up.get(),
         decoded_reads: core.decoded.get(),
+        hedged_reads: core.paces.hedged(),
+        read_patience_us: core.paces.patience_us(),
         caught_up_copies: core.caught_up.get(),
         buffer_chunks: chunks as u64,
         buffer_chunks_free: free as u64,

@@ -20,6 +20,7 @@ mod error;
     reason = "making a drive happens before there is a node, and is not simulated"
 )]
 pub(crate) mod format;
+mod hedge;
 mod inspect;
 pub(crate) mod layout;
 mod ledger;

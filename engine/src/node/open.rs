@@ -25,6 +25,7 @@ use super::views::Views;
 use crate::device::Device;
 use crate::device::file::OpenDrive;
 use crate::device::latch::LatchedDevice;
+use crate::device::pace::Paces;
 use crate::device::uring::UringDevice;
 use crate::device::watch::Part;
 use crate::env::Environment;
@@ -448,7 +449,9 @@ impl CoreParts {
         let environment = self.environment;
         let latch = |(drive, device)| LatchedDevice::new(device, layout.latch(drive), index);
         let devices = (0..).zip(self.devices).map(latch);
-        let drive = |(place, device)| Drive::new(device, &environment, &self.pool, part_of(&layout, place));
+        let paces = Paces::new(environment.clone());
+        let drive =
+            |(place, device)| Drive::new(device, &environment, &self.pool, part_of(&layout, place), &paces);
         let drives: Vec<Drive> = (0..).zip(devices).map(drive).collect();
         let kept = (0..layout.drives()).filter(|drive| layout.allocator_core(*drive) == index).map(|drive| {
             let shards = match layout.geometry_of(drive).shape.is_striped() {
@@ -492,6 +495,7 @@ impl CoreParts {
             refusals: Cell::new(0),
             repairs: Cell::new(0),
             decoded: Cell::new(0),
+            paces,
             codec,
             caught_up: Cell::new(0),
             mending: Cell::new(0),

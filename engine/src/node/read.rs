@@ -7,16 +7,19 @@
 //! - Read-ahead depends on how many buffers the core has left. A reader that is not asked for more
 //!   holds what it read ahead, and no more.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
 
 use super::cache::{CacheKey, CachedObject};
 use super::chunk::{Bytes, Chunk, appetite};
+use super::hedge::answer_of;
 use super::mend::{Mend, PinGuard, may_mend};
 use super::state::CoreState;
 use super::striped::{StripedBody, StripedReading};
 use crate::device::IoFuture;
+use crate::device::pace::{Paces, Patience};
 use crate::error::{EngineError, Result};
 use crate::extent::sets::Places;
 use crate::extent::{Drives, LogSet, SetPlace, Shape, SlicePlace};
@@ -74,7 +77,8 @@ impl Opened {
 /// The copy that is to be read, and those that were found to be bad before.
 #[derive(Clone, Copy)]
 struct CopyToRead<'a> {
-    home: usize,
+    /// The home of the copy: another one, once that was read since this one was late.
+    home: &'a Cell<usize>,
     bad: &'a [usize],
     /// The reader waits until what is bad can be written anew.
     waits: bool,
@@ -98,6 +102,8 @@ struct Copies<'a> {
     place: SetPlace,
     /// The home that is read first, or `None` for the one with the shortest queue.
     first: Option<usize>,
+    /// The home that was read last.
+    home: Cell<usize>,
     bad: Vec<usize>,
     /// Why the last one is bad.
     last: Option<EngineError>,
@@ -105,7 +111,7 @@ struct Copies<'a> {
 
 impl<'a> Copies<'a> {
     fn new(drives: &'a Drives, place: SetPlace, first: Option<usize>) -> Self {
-        Self { drives, place, first, bad: Vec::new(), last: None }
+        Self { drives, place, first, home: Cell::default(), bad: Vec::new(), last: None }
     }
 
     /// Returns the copy to read next.
@@ -121,18 +127,21 @@ impl<'a> Copies<'a> {
             _ => self.drives.pick(self.place, &self.bad),
         };
         match (home, self.last.take()) {
-            (Some(home), _) => Ok(CopyToRead { home, bad: &self.bad, waits: self.first.is_some() }),
+            (Some(home), _) => {
+                self.home.set(home);
+                Ok(CopyToRead { home: &self.home, bad: &self.bad, waits: self.first.is_some() })
+            }
             (None, Some(error)) => Err(error),
             (None, None) => panic!("no drive of {:?} is here", self.place),
         }
     }
 
-    /// Returns what was read from the copy on a home, or `None` when another copy may mend it.
-    fn judge<T>(&mut self, home: usize, read: Result<T>) -> Option<Result<T>> {
+    /// Returns what was read from the copy, or `None` when another one may mend it.
+    fn judge<T>(&mut self, read: Result<T>) -> Option<Result<T>> {
         match read {
             Err(error) if error.is_of_copy() => {
                 self.last = Some(error);
-                self.bad.push(home);
+                self.bad.push(self.home.get());
                 None
             }
             read => Some(read),
@@ -197,14 +206,13 @@ impl ObjectReader {
         let mut copies = Copies::new(&core.writer_of(shard).drives, log.place, wanted.home);
         loop {
             let copy = copies.next()?;
-            let home = copy.home;
             let opened = match &found {
                 Found::Entry(found) => Self::open_entry(core, &pin, wanted, found, copy).await,
                 Found::Inline { location, log } => {
                     Self::open_inline(core, &pin, wanted, (*location, *log, place), copy).await
                 }
             };
-            if let Some(opened) = copies.judge(home, opened) {
+            if let Some(opened) = copies.judge(opened) {
                 return opened;
             }
         }
@@ -221,7 +229,7 @@ impl ObjectReader {
         let shard = pin.shard;
         let (extent, offset) = (log.place.extent(), location.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
-        let read = read_record(core, shard, (log.place, offset), location.blocks, copy.home).await?;
+        let read = read_record(core, shard, (log.place, offset), location.blocks, copy).await?;
         let mark = mark_at(core, shard, (log, offset), read.record());
         let (view, put) = RecordView::of_put(read.record(), mark).map_err(damaged)?;
         if put.bucket != bucket.0 || put.key != key {
@@ -265,7 +273,7 @@ impl ObjectReader {
         let (extent, offset) = (log.place.extent(), entry.location.offset);
         let damaged = |what| EngineError::Damaged { what, extent, offset };
         let blocks = blocks_covering(offset, entry.record_length);
-        let read = read_record(core, shard, (log.place, offset), blocks, copy.home).await?;
+        let read = read_record(core, shard, (log.place, offset), blocks, copy).await?;
         let mark = mark_at(core, shard, (*log, offset), read.record());
         let (view, put) = RecordView::of_put(read.record(), mark).map_err(damaged)?;
         if put.bucket != bucket.0 || put.key != key {
@@ -509,19 +517,27 @@ impl ReadRecord {
     }
 }
 
-/// Reads the blocks of the record at an offset of a set, of the copy on a home.
+/// Reads the blocks of the record at an offset of a set, of a copy.
 async fn read_record(
     core: &Rc<CoreState>,
     shard: u16,
     (at, offset): (SetPlace, u32),
     blocks: u32,
-    home: usize,
+    copy: CopyToRead<'_>,
 ) -> Result<ReadRecord> {
     let first = offset - offset % BLOCK_BYTES as u32;
     let end = blocks as usize * BLOCK_BYTES;
     let buffer = core.buffer(end).await?;
-    let copy = core.writer_of(shard).drives.copy(at, home);
-    let (result, buffer) = copy.read(first, end, buffer).await;
+    let drives = &core.writer_of(shard).drives;
+    let mut read = drives.copy(at, copy.home.get()).read(first, end, buffer);
+    let (result, buffer) = if copy.waits {
+        read.await
+    } else {
+        let (answer, home) =
+            answer_of((core, drives), (at, first, end), (copy.home.get(), &mut read), &mut None).await;
+        copy.home.set(home);
+        answer
+    };
     result.map_err(EngineError::read_failed)?;
     Ok(ReadRecord { buffer, start: (offset - first) as usize, end })
 }
@@ -555,9 +571,8 @@ async fn read_metadata(
     let mut copies = Copies::new(&core.writer_of(pin.shard).drives, log.place, wanted.home);
     loop {
         let copy = copies.next()?;
-        let home = copy.home;
         let read = metadata_of_copy(core, pin, wanted, (place, log, generation), copy).await;
-        if let Some(read) = copies.judge(home, read) {
+        if let Some(read) = copies.judge(read) {
             return read;
         }
     }
@@ -573,7 +588,7 @@ async fn metadata_of_copy(
     let (shard, MetaPlace { offset, record_length, change, .. }) = (pin.shard, place);
     let damaged = |what| EngineError::Damaged { what, extent: log.place.extent(), offset };
     let blocks = blocks_covering(offset, record_length);
-    let read = read_record(core, shard, (log.place, offset), blocks, copy.home).await?;
+    let read = read_record(core, shard, (log.place, offset), blocks, copy).await?;
     let mark = mark_at(core, shard, (log, offset), read.record());
     let (view, meta) = RecordView::of_meta(read.record(), mark).map_err(damaged)?;
     let same = meta.bucket == wanted.bucket.0 && meta.key == wanted.key;
@@ -590,6 +605,8 @@ struct Piece {
     data: IoFuture,
     /// The read of the slice's header, for the first piece of a slice.
     header: Option<IoFuture>,
+    /// The patience with both, if a client waits for them.
+    patience: Option<Patience>,
     /// The home whose copy is read.
     home: usize,
     /// The header is to be read again, from this home.
@@ -597,8 +614,8 @@ struct Piece {
     /// The data are to be read again, from this home, into this buffer if there is one.
     lacks_data: bool,
     buffer: Option<Buffer>,
-    /// What is wrong with the header.
-    flaw: Option<EngineError>,
+    /// What is wrong with the header, and on which home.
+    flaw: Option<(EngineError, usize)>,
     /// What was read, once it is verified.
     verified: Option<Buffer>,
     /// The homes whose copies are bad, and whether the header is.
@@ -662,6 +679,11 @@ impl SliceReader {
         self.finish_first().await
     }
 
+    /// Returns whether a client waits for it.
+    fn is_clients(&self) -> bool {
+        !self.gentle && self.from_home.is_none()
+    }
+
     /// Takes a buffer. Only the first piece waits for one; read-ahead does without.
     async fn buffer(&self, bytes: usize) -> Result<Option<Buffer>> {
         if !self.pieces.is_empty() {
@@ -701,8 +723,20 @@ impl SliceReader {
         let data = planned.read_data(drives, home, buffer);
         let (flaw, verified, bad) = (None, None, Vec::new());
         let (lacks_header, lacks_data, buffer) = (false, false, None);
-        let piece =
-            Piece { planned, data, header, home, lacks_header, lacks_data, buffer, flaw, verified, bad };
+        let patience = drives.paces().filter(|_| self.is_clients()).map(Paces::patience);
+        let piece = Piece {
+            planned,
+            data,
+            header,
+            patience,
+            home,
+            lacks_header,
+            lacks_data,
+            buffer,
+            flaw,
+            verified,
+            bad,
+        };
         self.pieces.push_back(piece);
     }
 
@@ -715,11 +749,11 @@ impl SliceReader {
             let (judged, buffer) = self.read_first().await;
             let knows_header = self.header.is_some();
             let piece = self.first();
-            let Err((error, of_header)) = judged else {
+            let Err((error, bad)) = judged else {
                 piece.verified = Some(buffer);
                 break;
             };
-            piece.bad.push((piece.home, of_header));
+            piece.bad.push(bad);
             let bad: Vec<usize> = piece.bad.iter().map(|(home, _)| *home).collect();
             let Some(home) = pin.drives().pick(piece.planned.at, &bad) else {
                 self.pieces.pop_front();
@@ -765,9 +799,10 @@ impl SliceReader {
         Ok(())
     }
 
-    /// Waits until the first piece is read, and judges it. An error says whether it is about the header.
-    async fn read_first(&mut self) -> (std::result::Result<(), (EngineError, bool)>, Buffer) {
-        let pin = self.pin.clone();
+    /// Waits until the first piece is read, and judges it. An error comes with the home whose copy is bad, and
+    /// whether its header is.
+    async fn read_first(&mut self) -> (std::result::Result<(), (EngineError, (usize, bool))>, Buffer) {
+        let (pin, may_hedge) = (self.pin.clone(), self.is_clients());
         let Some(piece) = self.pieces.front_mut() else {
             panic!("a reader with bytes left has a piece in flight")
         };
@@ -779,8 +814,16 @@ impl SliceReader {
             piece.header = Some(piece.planned.read_header(pin.drives(), piece.home, buffer));
             piece.lacks_header = false;
         }
+        let of_data = (at, piece.planned.data_at(), piece.planned.read_bytes());
+        let mut patience = piece.patience.take();
         if let Some(header) = &mut piece.header {
-            let (result, buffer) = header.await;
+            let of_header = (at, place.offset, BLOCK_BYTES);
+            let ((result, buffer), home) = match may_hedge {
+                true => {
+                    answer_of((&pin.core, pin.drives()), of_header, (piece.home, header), &mut patience).await
+                }
+                false => (header.await, piece.home),
+            };
             piece.header = None;
             let parsed = result.map_err(EngineError::read_failed);
             let parsed =
@@ -791,24 +834,30 @@ impl SliceReader {
             self.header = None;
             match parsed {
                 Ok(header) if own(&header) => self.header = Some(Box::new(header)),
-                Ok(_) => piece.flaw = Some(damaged("slice identity")),
-                Err(error) => piece.flaw = Some(error),
+                Ok(_) => piece.flaw = Some((damaged("slice identity"), home)),
+                Err(error) => piece.flaw = Some((error, home)),
             }
         }
-        let (result, buffer) = (&mut piece.data).await;
-        if let Some(flaw) = piece.flaw.take() {
-            return (Err((flaw, true)), buffer);
+        let ((result, buffer), home) = match may_hedge {
+            true => {
+                answer_of((&pin.core, pin.drives()), of_data, (piece.home, &mut piece.data), &mut patience)
+                    .await
+            }
+            false => ((&mut piece.data).await, piece.home),
+        };
+        if let Some((flaw, home)) = piece.flaw.take() {
+            return (Err((flaw, (home, true))), buffer);
         }
         if let Err(error) = result {
-            return (Err((EngineError::read_failed(error), false)), buffer);
+            return (Err((EngineError::read_failed(error), (home, false))), buffer);
         }
         let Some(header) = &self.header else {
             // The slice's first piece brought no header, and was the reader's last.
-            return (Err((damaged("slice header"), true)), buffer);
+            return (Err((damaged("slice header"), (home, true))), buffer);
         };
         let ignored = pin.core.layout.geometry_of(0).planted.is(Bug::IgnoreCrc);
         if !ignored && !header.verifies(start, &buffer[..payload_end - start]) {
-            return (Err((damaged("slice data"), false)), buffer);
+            return (Err((damaged("slice data"), (home, false))), buffer);
         }
         (Ok(()), buffer)
     }

@@ -27,6 +27,7 @@ use super::views::Views;
 use crate::device::Device;
 use crate::device::flush::FlushGroup;
 use crate::device::latch::LatchedDevice;
+use crate::device::pace::Paces;
 use crate::device::watch::{Part, Watch, WatchedDevice};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
@@ -78,9 +79,10 @@ impl Drive {
         environment: &Rc<dyn Environment>,
         pool: &Pool,
         part: Option<Part>,
+        paces: &Rc<Paces>,
     ) -> Self {
         let latch = Rc::new(latched.clone());
-        let watch = part.map(|part| Watch::new(environment.clone(), part));
+        let watch = part.map(|part| Watch::new(environment.clone(), part, paces));
         let device: Rc<dyn Device> = match &watch {
             Some(watch) => Rc::new(WatchedDevice::new(latch, watch.clone())),
             None => latch,
@@ -147,6 +149,8 @@ pub struct CoreState {
     pub(crate) repairs: Cell<u64>,
     /// Groups of pieces of striped slices that were made from parity for somebody who reads.
     pub(crate) decoded: Cell<u64>,
+    /// How fast the drives answer reads, if they are under watch.
+    pub(crate) paces: Rc<Paces>,
     /// The code of striped sets, if the node has such sets.
     pub(crate) codec: Option<Rc<ReedSolomon>>,
     /// How many of them were on drives that are brought up to date.

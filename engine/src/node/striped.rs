@@ -16,16 +16,20 @@ use std::rc::Rc;
 use zerocopy::IntoBytes;
 
 use super::chunk::{Chunk, appetite};
+use super::hedge::let_end;
 use super::mend::{Mend, PinGuard, may_mend};
+use crate::device::pace::{LATE_MAX, Paces, Patience};
 use crate::error::{EngineError, Result};
 use crate::extent::sets::Places;
 use crate::format::BLOCK_BYTES;
 use crate::format::record::SegmentV1;
 use crate::format::slice::CRC_BLOCK_BYTES;
-use crate::hook::{Rare, reached};
+use crate::hook::{Bug, Rare, reached};
 use crate::ring::Buffer;
 use crate::ring::arena::SharedBuffer;
-use crate::shard::{GroupBuffers, GroupReads, Headers, MemberFlaw, SliceFlaw, StripedSlice, choose_members};
+use crate::shard::{
+    Ended, GroupBuffers, GroupReads, Headers, MemberFlaw, SliceFlaw, StripedSlice, choose_members,
+};
 use crate::stripe::ReedSolomon;
 
 /// What is read, and how.
@@ -82,6 +86,10 @@ struct Group {
     reads: Option<GroupReads>,
     /// The members that are bad, and whether their headers are.
     bad: Vec<(usize, bool)>,
+    /// The patience with the reads, if a client waits for them.
+    patience: Option<Patience>,
+    /// Other members are read too, since some are late.
+    is_hedged: bool,
     error: Option<EngineError>,
 }
 
@@ -136,7 +144,7 @@ impl StripedReading {
         let headers = self.headers_of(&planned.slice);
         // The headers of those are bad, or are written anew already.
         let bad = headers.borrow().bad.iter().map(|member| (*member, false)).collect();
-        Group { planned, headers, reads: None, bad, error: None }
+        Group { planned, headers, reads: None, bad, patience: None, is_hedged: false, error: None }
     }
 
     /// Returns the headers of a slice, which groups of it share.
@@ -266,7 +274,15 @@ impl StripedReading {
         if drives.get(home).has_left() {
             return self.pass(range, payload - from, 0);
         }
-        let mut group = Group { planned, headers, reads: None, bad: vec![(member, true)], error: None };
+        let mut group = Group {
+            planned,
+            headers,
+            reads: None,
+            bad: vec![(member, true)],
+            patience: None,
+            is_hedged: false,
+            error: None,
+        };
         let pieces = match group.finish(body, true).await {
             Ok(pieces) => pieces,
             Err(Halt::Failed(error)) if error.is_of_copy() => {
@@ -351,6 +367,9 @@ impl Group {
         let Planned { slice, start, length, .. } = &self.planned;
         let (drives, headers) = (body.pin.drives(), &mut self.headers.borrow_mut());
         self.reads = Some(GroupReads::start(slice, drives, headers, members, (*start, *length), pieces));
+        self.is_hedged = false;
+        let is_clients = !body.gentle && body.from_home.is_none();
+        self.patience = drives.paces().filter(|_| is_clients).map(Paces::patience);
     }
 
     /// Reads until the wanted pieces are verified, from other members where some are bad, and returns them. It
@@ -377,9 +396,13 @@ impl Group {
                 };
                 self.start(body, &members, pieces);
             }
-            let Some(reads) = &mut self.reads else { panic!("the reads were started") };
-            let flaws = reads.finish(&self.planned.slice, &self.headers).await;
+            let flaws = self.wait_for_enough(body).await;
             let Some(reads) = self.reads.take() else { panic!("the reads were started") };
+            if reads.lacks_header() {
+                // Whoever asked for it went on without the drive that was late.
+                self.headers.borrow_mut().ask_again();
+                continue;
+            }
             if flaws.is_empty() {
                 let Planned { slice, columns, .. } = &self.planned;
                 if !columns.clone().all(|member| reads.has(member)) {
@@ -399,6 +422,75 @@ impl Group {
             // What another group has asked for, and this one did not wait for, is asked for again.
             self.headers.borrow_mut().ask_again();
         }
+    }
+
+    /// Waits until the members that are read are verified, or as many as are enough where some drives are late.
+    async fn wait_for_enough(&mut self, body: StripedBody<'_>) -> Vec<MemberFlaw> {
+        let (core, enough) = (&body.pin.core, self.planned.slice.shape.data());
+        let is_clients = !body.gentle && body.from_home.is_none();
+        for _ in 0..LATE_MAX {
+            if self.is_hedged {
+                break;
+            }
+            let again = || body.pin.drives().paces().filter(|_| is_clients).map(Paces::patience);
+            let Some(patience) = self.patience.take().or_else(again) else { break };
+            let Some(reads) = &mut self.reads else { panic!("the reads were started") };
+            let ended = reads.finish_enough(&self.planned.slice, &self.headers, None, Some(&patience));
+            match ended.await {
+                Ended::All(flaws) => return flaws,
+                Ended::Late => self.is_hedged = self.hedge(body),
+            }
+        }
+        let Some(reads) = &mut self.reads else { panic!("the reads were started") };
+        let Planned { slice, columns, .. } = &self.planned;
+        let enough = Some((columns, enough)).filter(|_| self.is_hedged);
+        let Ended::All(flaws) = reads.finish_enough(slice, &self.headers, enough, None).await else {
+            panic!("nobody is impatient")
+        };
+        if let Some((wanted, enough)) = enough {
+            reads.keep_enough(wanted, enough).into_iter().for_each(|read| let_end(core, read));
+            // Headers that are late are to be asked for by whoever needs them.
+            self.headers.borrow_mut().ask_again();
+            self.is_hedged = false;
+        }
+        flaws
+    }
+
+    /// Reads other members too, where some are late, so many that these are not needed. Returns whether there are
+    /// such members, and buffers for them.
+    fn hedge(&mut self, body: StripedBody<'_>) -> bool {
+        let Planned { slice, length, columns, .. } = &self.planned;
+        let Some(reads) = &mut self.reads else { panic!("the reads were started") };
+        let drives = body.pin.drives();
+        let (members, late) = (reads.members(), reads.late());
+        let bad: Vec<usize> = self.bad.iter().map(|(member, _)| *member).collect();
+        let is_fast = |member: &usize| {
+            let copy = drives.member(slice.at, *member);
+            copy.is_some_and(|copy| copy.drive.is_whole() && !copy.drive.is_passed_over())
+        };
+        let others = (0..slice.shape.members()).filter(|member| !members.contains(member));
+        let others: Vec<usize> = others
+            .filter(|member| !bad.contains(member) && is_fast(member))
+            .take(slice.shape.data() + late.len() - members.len())
+            .collect();
+        if members.len() - late.len() + others.len() < slice.shape.data() {
+            return false;
+        }
+        let made = late.iter().filter(|member| columns.contains(member)).count();
+        let buffers = GroupReads::buffers(&self.headers.borrow(), &others, made, *length);
+        let Some(pieces) = buffers.try_take(&body.pin.core.pool) else { return false };
+        let watches: Vec<_> =
+            late.iter().filter_map(|member| drives.member(slice.at, *member)?.drive.watch.clone()).collect();
+        let Some(paces) = drives.paces() else { return false };
+        if !paces.may_hedge(watches.iter().map(|watch| watch.pace())) {
+            return false;
+        }
+        reached(Rare::ReadHedged);
+        reads.add(slice, drives, &mut self.headers.borrow_mut(), &others, pieces);
+        if slice.planted.is(Bug::MendLateDrive) {
+            self.bad.extend(late.into_iter().map(|member| (member, false)));
+        }
+        true
     }
 
     /// Has the pieces of bad members that are wanted written anew, and their headers if these are bad and their

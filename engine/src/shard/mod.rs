@@ -76,7 +76,7 @@ pub use self::slice_verifier::SliceFlaw;
 pub use self::space::{Reserved, TOO_FEW_DRIVES};
 pub use self::state::{State, UploadKey};
 pub use self::striped::{
-    GroupBuffers, GroupReads, Headers, MemberFlaw, StripedSlice, StripedWriter, choose_members,
+    Ended, GroupBuffers, GroupReads, Headers, MemberFlaw, StripedSlice, StripedWriter, choose_members,
 };
 pub(crate) use self::surroundings::{BucketRules, Surroundings, TakenExtents};
 pub use self::verify::{Flaw, Flaws, Reading};

@@ -14,6 +14,7 @@ mod failure;
 mod faults;
 mod full;
 mod growing;
+mod hedge;
 mod identity;
 mod index_cap;
 mod leaks;

@@ -14,7 +14,7 @@ use crate::replace::replacement;
 use crate::world::{MIB, World, body, bucket, delete, etag, get, get_range, put};
 
 /// Makes a world of drives with slices over some of them: data and parity members.
-fn striped(seed: u64, drives: u16, (data, parity): (u8, u8), shards: u16, cores: usize) -> Mirror {
+pub fn striped(seed: u64, drives: u16, (data, parity): (u8, u8), shards: u16, cores: usize) -> Mirror {
     let sim = Simulator::new(seed);
     let drives = format_striped_sim_set(&sim, drives, (192 * MIB, 1), shards, (data, parity));
     Mirror(World { sim, drives, options: SimOptions { cores, ..SimOptions::default() } })

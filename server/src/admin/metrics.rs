@@ -219,6 +219,11 @@ impl Page {
                 "Reads of stripes for which data was made from parity",
                 node.decoded_reads,
             ),
+            (
+                "ringbolt_reads_hedged_total",
+                "Reads that another drive was asked for too, because the first one was late",
+                node.hedged_reads,
+            ),
         ];
         for (name, help, value) in counts {
             self.plain(name, "counter", help, value);
@@ -242,6 +247,8 @@ impl Page {
             [("in", node.drives_in), ("catching-up", node.drives_catching_up), ("out", node.drives_out)];
         let help = "Drives of the set that are in use, and those that were dropped";
         self.family("ringbolt_drives", "gauge", help, "state", drives);
+        let (help, patience) = ("How long a read waits before it is late", node.read_patience_us);
+        self.seconds("ringbolt_read_patience_seconds", "gauge", help, Duration::from_micros(patience));
         let help = "Shards whose new data have fewer copies than the set was formatted for";
         self.plain("ringbolt_degraded_shards", "gauge", help, node.degraded_shards);
         let (name, help) =

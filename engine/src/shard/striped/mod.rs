@@ -9,7 +9,7 @@ mod read;
 mod source;
 mod write;
 
-pub use self::read::{GroupReads, Headers, MemberFlaw, choose_members};
+pub use self::read::{Ended, GroupReads, Headers, MemberFlaw, choose_members};
 pub use self::source::{CopyError, StripedSource};
 pub use self::write::StripedWriter;
 

@@ -1,9 +1,12 @@
 //! Reading members of a slice of a striped set, and what is lost from what is left.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::ops::Range;
+use std::task::{Context, Poll};
 
 use super::{GroupBuffers, StripedSlice};
+use crate::device::pace::Patience;
 use crate::device::{DeviceError, IoFuture};
 use crate::extent::{Drives, SetCopy};
 use crate::format::BLOCK_BYTES;
@@ -55,25 +58,44 @@ pub struct MemberFlaw {
 }
 
 /// Returns the members to read for the pieces of the data members `wanted`: these, or as many others as are needed to
-/// make them. `bad` ones are left out, and those that are brought up to date are the last choice. Returns `None` when
-/// too few are left.
+/// make them. `bad` ones are left out. Those on slow drives are read if others are not enough, and those that are
+/// brought up to date are the last choice. Returns `None` when too few are left.
 pub fn choose_members(
     slice: &StripedSlice,
     drives: &Drives,
     wanted: Range<usize>,
     bad: &[usize],
 ) -> Option<Vec<usize>> {
-    let part_of = |member: usize| {
+    let rank_of = |member: usize| {
         let copy = drives.member(slice.at, member).filter(|_| !bad.contains(&member))?;
-        Some(copy.drive.is_whole())
+        Some(match (copy.drive.is_whole(), copy.drive.is_passed_over()) {
+            (true, false) => Rank::Fast,
+            (true, true) => Rank::Slow,
+            (false, _) => Rank::Last,
+        })
     };
-    if wanted.clone().all(|member| part_of(member) == Some(true)) {
+    let ranks: Vec<Option<Rank>> = (0..slice.shape.members()).map(rank_of).collect();
+    let is = |member: usize, rank: Rank| ranks[member] == Some(rank);
+    if wanted.clone().all(|member| is(member, Rank::Fast)) {
         return Some(wanted.collect());
     }
-    let here =
-        |is_whole: bool| (0..slice.shape.members()).filter(move |member| part_of(*member) == Some(is_whole));
-    let chosen: Vec<usize> = here(true).chain(here(false)).take(slice.shape.data()).collect();
-    (chosen.len() == slice.shape.data()).then_some(chosen)
+    let data = slice.shape.data();
+    let of = |rank: Rank| (0..ranks.len()).filter(move |member| is(*member, rank));
+    let are_whole = wanted.clone().all(|member| is(member, Rank::Fast) || is(member, Rank::Slow));
+    if are_whole && of(Rank::Fast).count() < data {
+        return Some(wanted.collect());
+    }
+    let chosen: Vec<usize> = of(Rank::Fast).chain(of(Rank::Slow)).chain(of(Rank::Last)).take(data).collect();
+    (chosen.len() == data).then_some(chosen)
+}
+
+/// How willingly a member is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    Fast,
+    Slow,
+    /// Its drive is brought up to date.
+    Last,
 }
 
 /// The reads of a group that are on their way.
@@ -91,8 +113,20 @@ struct MemberRead {
     member: usize,
     data: Option<IoFuture>,
     header: Option<IoFuture>,
+    /// What came, until it is verified.
+    came: Option<(Result<(), DeviceError>, Buffer)>,
     piece: Option<Buffer>,
     flaw: Option<(bool, SliceFlaw)>,
+    /// Its header is not known, and nobody reads it: whoever did gave it up.
+    lacks_header: bool,
+}
+
+/// How the reads of a group ended.
+pub enum Ended {
+    /// Enough is verified, or something is wrong.
+    All(Vec<MemberFlaw>),
+    /// Some are late.
+    Late,
 }
 
 impl GroupReads {
@@ -115,8 +149,25 @@ impl GroupReads {
         headers: &mut Headers,
         members: &[usize],
         (start, length): (usize, usize),
-        mut pieces: Vec<Buffer>,
+        pieces: Vec<Buffer>,
     ) -> Self {
+        let mut reads = Self { start, length, reads: Vec::new(), spare: Vec::new() };
+        reads.add(slice, drives, headers, members, pieces);
+        reads
+    }
+
+    /// Starts to read further members, like [`Self::start`].
+    ///
+    /// # Panics
+    /// Panics when there are too few buffers.
+    pub fn add(
+        &mut self,
+        slice: &StripedSlice,
+        drives: &Drives,
+        headers: &mut Headers,
+        members: &[usize],
+        mut pieces: Vec<Buffer>,
+    ) {
         let lacking: Vec<usize> =
             members.iter().copied().filter(|member| !headers.asked.contains(member)).collect();
         headers.asked.extend(&lacking);
@@ -125,33 +176,99 @@ impl GroupReads {
         while blocks.len() < lacking.len() {
             blocks.extend(take().divide(BLOCK_BYTES));
         }
-        let mut read = |member: usize| {
+        for member in members.iter().copied() {
             let (piece, mut read) = (take(), MemberRead::of(member));
             match drives.member(slice.at, member) {
                 Some(copy) => {
                     let block = if lacking.contains(&member) { blocks.pop() } else { None };
                     read.header = block.map(|block| copy.read(slice.place.offset, BLOCK_BYTES, block));
-                    let offset = slice.place.offset + (BLOCK_BYTES + start) as u32;
-                    read.data = Some(copy.read(offset, length, piece));
+                    let offset = slice.place.offset + (BLOCK_BYTES + self.start) as u32;
+                    read.data = Some(copy.read(offset, self.length, piece));
                 }
                 None => read.flaw = Some((true, SliceFlaw::Device(has_left()))),
             }
-            read
-        };
-        let reads = members.iter().copied().map(&mut read).collect();
-        Self { start, length, reads, spare: pieces }
+            self.reads.push(read);
+        }
+        self.spare.extend(pieces);
     }
 
     /// Waits until all is read, and verifies it. Returns what is wrong. A caller may give up and call again.
     pub async fn finish(&mut self, slice: &StripedSlice, headers: &RefCell<Headers>) -> Vec<MemberFlaw> {
-        for read in &mut self.reads {
-            read.finish(slice, headers, (self.start, self.length)).await;
+        let Ended::All(mut flaws) = self.finish_enough(slice, headers, None, None).await else {
+            panic!("nobody is impatient")
+        };
+        let lacking = self.reads.iter().filter(|read| read.lacks_header);
+        flaws.extend(lacking.map(|read| MemberFlaw {
+            member: read.member,
+            of_header: true,
+            flaw: SliceFlaw::Damaged("slice header"),
+        }));
+        flaws
+    }
+
+    /// Waits until all is read, but no longer than until the members are verified that are wanted, or so many that
+    /// these can be made, if that is `enough`, or until the patience is over.
+    pub async fn finish_enough(
+        &mut self,
+        slice: &StripedSlice,
+        headers: &RefCell<Headers>,
+        enough: Option<(&Range<usize>, usize)>,
+        patience: Option<&Patience>,
+    ) -> Ended {
+        let within = (self.start, self.length);
+        poll_fn(|context| {
+            self.reads.iter_mut().for_each(|read| read.poll(context, slice, headers, within));
+            let are_enough = |(wanted, count): (&Range<usize>, usize)| {
+                let verified = || self.reads.iter().filter(|read| read.piece.is_some());
+                let of_wanted = verified().filter(|read| wanted.contains(&read.member)).count();
+                of_wanted == wanted.len() || verified().count() >= count
+            };
+            if enough.is_some_and(are_enough) || self.reads.iter().all(MemberRead::is_over) {
+                let flawed = self.reads.iter_mut().filter_map(|read| {
+                    let (of_header, flaw) = read.flaw.take()?;
+                    Some(MemberFlaw { member: read.member, of_header, flaw })
+                });
+                return Poll::Ready(Ended::All(flawed.collect()));
+            }
+            match patience.is_some_and(|patience| patience.is_over(context)) {
+                true => Poll::Ready(Ended::Late),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Returns the members that are still waited for.
+    pub fn late(&self) -> Vec<usize> {
+        self.reads.iter().filter(|read| !read.is_over()).map(|read| read.member).collect()
+    }
+
+    /// Returns the members that are read, or were.
+    pub fn members(&self) -> Vec<usize> {
+        self.reads.iter().map(|read| read.member).collect()
+    }
+
+    /// Returns whether a member was read for which nobody reads the header.
+    pub fn lacks_header(&self) -> bool {
+        self.reads.iter().any(|read| read.lacks_header)
+    }
+
+    /// Keeps the members that are verified: those that are `wanted`, and so many others that there are `enough` if
+    /// some of the wanted ones are not among them. Returns what is still on its way.
+    pub fn keep_enough(&mut self, wanted: &Range<usize>, enough: usize) -> Vec<IoFuture> {
+        let mut late = Vec::new();
+        for mut read in std::mem::take(&mut self.reads) {
+            if read.piece.is_some() {
+                self.reads.push(read);
+                continue;
+            }
+            late.extend(read.header.take().into_iter().chain(read.data.take()));
         }
-        let flawed = self.reads.iter_mut().filter_map(|read| {
-            let (of_header, flaw) = read.flaw.take()?;
-            Some(MemberFlaw { member: read.member, of_header, flaw })
-        });
-        flawed.collect()
+        let is_wanted = |read: &MemberRead| wanted.contains(&read.member);
+        self.reads.sort_by_key(|read| (!is_wanted(read), read.member));
+        let has_all = self.reads.iter().filter(|read| is_wanted(read)).count() == wanted.len();
+        self.reads.truncate(if has_all { wanted.len() } else { enough });
+        late
     }
 
     /// Returns whether a member is read.
@@ -221,29 +338,41 @@ impl GroupReads {
 
 impl MemberRead {
     fn of(member: usize) -> Self {
-        Self { member, data: None, header: None, piece: None, flaw: None }
+        let (data, header, came, piece, flaw) = (None, None, None, None, None);
+        Self { member, data, header, came, piece, flaw, lacks_header: false }
     }
 
-    async fn finish(
+    /// Returns whether nothing is waited for any more.
+    fn is_over(&self) -> bool {
+        self.data.is_none() && self.header.is_none() && self.came.is_none()
+    }
+
+    /// Goes on as far as it can at once.
+    fn poll(
         &mut self,
+        context: &mut Context<'_>,
         slice: &StripedSlice,
         headers: &RefCell<Headers>,
         (start, length): (usize, usize),
     ) {
-        if let Some(header) = &mut self.header {
-            let (result, block) = header.await;
+        if let Some(header) = &mut self.header
+            && let Poll::Ready((result, block)) = header.as_mut().poll(context)
+        {
             self.header = None;
-            match result {
-                Ok(()) => match slice.header_of(self.member, &block) {
-                    Ok(header) => headers.borrow_mut().known[self.member] = Some(header),
-                    Err(flaw) => self.flaw = Some((true, flaw)),
-                },
-                Err(error) => self.flaw = Some((true, SliceFlaw::Device(error))),
+            match result.map_err(SliceFlaw::Device).and_then(|()| slice.header_of(self.member, &block)) {
+                Ok(header) => headers.borrow_mut().known[self.member] = Some(header),
+                Err(flaw) => self.flaw = Some((true, flaw)),
             }
         }
-        let Some(data) = &mut self.data else { return };
-        let (result, piece) = data.await;
-        self.data = None;
+        if let Some(data) = &mut self.data
+            && let Poll::Ready(came) = data.as_mut().poll(context)
+        {
+            (self.data, self.came) = (None, Some(came));
+        }
+        if self.header.is_some() {
+            return;
+        }
+        let Some((result, piece)) = self.came.take() else { return };
         if self.flaw.is_some() {
             return;
         }
@@ -251,9 +380,8 @@ impl MemberRead {
             self.flaw = Some((false, SliceFlaw::Device(error)));
             return;
         }
-        let headers = headers.borrow();
-        match headers.known(self.member) {
-            None => self.flaw = Some((true, SliceFlaw::Damaged("slice header"))),
+        match headers.borrow().known(self.member) {
+            None => self.lacks_header = true,
             Some(header) if slice.planted.is(Bug::IgnoreCrc) || header.verifies(start, &piece[..length]) => {
                 self.piece = Some(piece);
             }
