@@ -14,6 +14,7 @@ mod chunk;
 mod clock;
 mod core;
 mod drives;
+mod durability;
 mod error;
 #[expect(
     clippy::disallowed_methods,
@@ -55,6 +56,7 @@ mod write;
 pub use self::chunk::Chunk;
 pub use self::core::Core;
 pub use self::drives::{DriveReport, DriveState, DrivesReport};
+pub use self::durability::{Durability, Receipt};
 pub use self::error::OpenError;
 pub use self::format::{
     FormatError, FormatOptions, FormatReport, Redundancy, format_drive, is_drive, parse_uuid, uuid_text,

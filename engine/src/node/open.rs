@@ -473,6 +473,7 @@ impl CoreParts {
             writers_of_shards: (0..layout.shards)
                 .map(|shard| writer_of((&layout, &drives), here, shard))
                 .collect(),
+            view: Cell::new(layout.start.view.number()),
             layout,
             drives,
             views,

@@ -137,6 +137,8 @@ pub struct CoreState {
     pub(crate) barrier: PhaseBarrier,
     /// The views of this life. Only core 0's are used.
     pub(super) views: Views,
+    /// Number of the view in use.
+    pub(crate) view: Cell<(u32, u32)>,
     /// Set once the core is closing and refuses new writes.
     pub(crate) closing: Cell<bool>,
     /// Set while a task sends again what did not fit into a mailbox.

@@ -405,7 +405,13 @@ impl Group {
             }
             if flaws.is_empty() {
                 let Planned { slice, columns, .. } = &self.planned;
-                if !columns.clone().all(|member| reads.has(member)) {
+                // What is merely late, or slow, is not missing.
+                let is_missing = |member: usize| {
+                    let copy = slice.copy(body.pin.drives(), member);
+                    copy.is_none_or(|copy| !copy.drive.is_whole())
+                        || self.bad.iter().any(|(bad, _)| *bad == member)
+                };
+                if columns.clone().any(|member| !reads.has(member) && is_missing(member)) {
                     reached(Rare::SliceDecoded);
                     body.pin.core.decoded.set(body.pin.core.decoded.get() + 1);
                 }

@@ -205,8 +205,12 @@ impl CoreState {
     /// Makes a view that all of its drives have the one in use, on every core.
     async fn use_view(self: &Rc<Self>, view: &ViewOnDisk, change: &Change) {
         for core in 0..self.layout.cores {
-            let change = change.clone();
-            self.call(core, move |there| async move { there.note_parts(&change) }).await;
+            let (change, number) = (change.clone(), view.number());
+            let note = move |there: Rc<CoreState>| async move {
+                there.note_parts(&change);
+                there.view.set(number);
+            };
+            self.call(core, note).await;
         }
         self.views.in_use.set(view.members());
         if !change.lost.is_empty() {

@@ -15,6 +15,7 @@ use zerocopy::IntoBytes;
 
 use super::bodies::BodyCount;
 use super::chunk::appetite;
+use super::durability::Receipt;
 use super::state::{CoreState, Drive};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};
@@ -62,6 +63,7 @@ pub struct ObjectWriter {
     grows: bool,
     received: u64,
     body: Incoming,
+    receipt: Option<Receipt>,
     _counted: BodyCount,
 }
 
@@ -98,7 +100,19 @@ impl ObjectWriter {
             Incoming::Slices(SliceWriter::new(core.clone(), shard, length, (bucket, replaces)))
         };
         let (counted, core, key) = (core.bodies.begin(), core.clone(), key.to_vec());
-        Self { core, bucket, key, shard, target, length, grows: false, received: 0, body, _counted: counted }
+        Self {
+            core,
+            bucket,
+            key,
+            shard,
+            target,
+            length,
+            grows: false,
+            received: 0,
+            body,
+            receipt: None,
+            _counted: counted,
+        }
     }
 
     /// Begins an object like [`Self::new`], but one that may turn out to be shorter.
@@ -146,7 +160,10 @@ impl ObjectWriter {
         let (bucket, size, key) = (self.bucket, self.length, std::mem::take(&mut self.key));
         let commit = PutCommit { bucket, key, size, meta, condition, body };
         match self.core.ask(self.shard, ShardRequest::Put(commit)).await? {
-            ShardReply::Object(info) => Ok(info),
+            ShardReply::Object(info) => {
+                self.fill_receipt();
+                Ok(info)
+            }
             other => other.mistaken(),
         }
     }
@@ -165,9 +182,27 @@ impl ObjectWriter {
         let (bucket, key) = (self.bucket, std::mem::take(&mut self.key));
         let commit = PartCommit { bucket, key, upload, number, etag, checksum, segment };
         match self.core.ask(self.shard, ShardRequest::PutPart(commit)).await? {
-            ShardReply::Part(info) => Ok(info),
+            ShardReply::Part(info) => {
+                self.fill_receipt();
+                Ok(info)
+            }
             other => other.mistaken(),
         }
+    }
+
+    /// Asks for a receipt, which the commit fills.
+    pub fn receipt(&mut self) -> Receipt {
+        self.receipt.get_or_insert_default().clone()
+    }
+
+    fn fill_receipt(&self) {
+        let sets = match &self.body {
+            Incoming::Inline(_) => &[],
+            Incoming::Slices(writer) => writer.sets.all(),
+            Incoming::Growing(growing) => growing.writer.sets.all(),
+        };
+        let receipt = self.receipt.iter();
+        receipt.for_each(|receipt| receipt.fill(self.core.durability_on(self.shard, sets)));
     }
 
     async fn finish(&mut self) -> Result<Body> {

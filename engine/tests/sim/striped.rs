@@ -5,7 +5,7 @@ use std::rc::Rc;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::sim::device::{FaultKind, FaultPlan};
 use ringbolt_engine::sim::{Bug, SimNode, SimOptions, Simulator, format_striped_sim_set};
-use ringbolt_engine::types::{BucketId, ObjectMeta, WriteCondition};
+use ringbolt_engine::types::{BucketId, ObjectMeta, Version, WriteCondition};
 
 use crate::come_back::{are_whole, until_are_whole};
 use crate::leave::{Wrong, crash_and_heal, judge, others, work};
@@ -390,4 +390,51 @@ fn what_one_more_loss_would_lose_is_refused() {
         }
     });
     compare(&world, &node, id, &stored);
+}
+
+/// What a receipt says holds: any drives but one fewer than it says copies, and as many as it says parity, may be lost.
+#[test]
+fn a_receipt_says_how_many_more_drives_may_be_lost() {
+    let write = |world: &Mirror, node: &Rc<SimNode>, key: &'static [u8], length: usize| {
+        let on = node.clone();
+        world.run(async move {
+            let core = on.any_core();
+            let id = bucket(&core, "b").await;
+            let mut writer = core.put(id, key, length as u64).await.expect("a writer");
+            let receipt = writer.receipt();
+            writer.write(&body(9, length)).await.expect("room");
+            assert_eq!(receipt.get(), None, "nothing is committed yet");
+            let meta = ObjectMeta { etag: etag(9), attributes: Vec::new() };
+            let info = writer.commit(meta, WriteCondition::default()).await.expect("stored");
+            let said = receipt.get().expect("a receipt");
+            let later = core.durability(id, key, Version::Generation(info.generation)).await.expect("served");
+            assert_eq!(later, Some(said), "nothing has changed since");
+            assert_eq!(core.durability(id, b"nothing", Version::Newest).await, Ok(None));
+            (id, said)
+        })
+    };
+    for (seed, failing) in [(190, None), (191, Some(1usize)), (192, Some(4))] {
+        let world = striped(seed, 6, (4, 2), 6, 2);
+        let node = must_open(&world, &all(6), false);
+        let (_, before) = write(&world, &node, b"before", 300_000);
+        assert_eq!((before.copies, before.stripe, before.is_degraded), (3, Some((4, 2)), false));
+        failing.into_iter().for_each(|at| Wrong::Everything.befalls(&world.drives[at]));
+        fill(&world, &node, 0, 12);
+        let (_, small) = write(&world, &node, b"small", 1000);
+        let (id, large) = write(&world, &node, b"large", 300_000);
+        assert_eq!(small.stripe, None);
+        let (data, parity) = large.stripe.expect("it is striped");
+        assert_eq!(
+            (data, parity, large.is_degraded),
+            (4, 2 - u8::from(failing.is_some()), failing.is_some())
+        );
+        assert_eq!(failing.is_some(), large.view > before.view, "the view that has it is later");
+        crash_and_heal(&world, node);
+        let lost = (seed % 3) as usize * 2;
+        let given: Vec<usize> = all(6).into_iter().filter(|at| Some(*at) != failing && *at != lost).collect();
+        let node = must_open(&world, &given, true);
+        let stored = [(b"small".to_vec(), (9, 1000)), (b"large".to_vec(), (9, 300_000))];
+        compare(&world, &node, id, &stored.into_iter().collect());
+        close(&world, node);
+    }
 }

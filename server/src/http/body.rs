@@ -184,7 +184,7 @@ impl Body for ResponseBody {
             return Poll::Ready(next);
         }
         let mut gathered = Gathered::default();
-        while !gathered.is_full() && !(gathered.has_remaining() && this.inner.is_end_stream()) {
+        while !(gathered.is_full() || gathered.has_remaining() && this.inner.is_end_stream()) {
             match this.poll_inner(context) {
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {

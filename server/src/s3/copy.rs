@@ -17,6 +17,7 @@ use super::lifecycle::shown_expiration;
 use super::multipart::{UploadName, part_checksum, part_number};
 use super::object_lock::lock_by_headers;
 use super::range::{self, ByteRange, Span};
+use super::receipt;
 use crate::access::Action;
 use crate::checksum::{Algorithm, HEADER_PREFIX as CHECKSUM_PREFIX, Kind};
 use http::HeaderMap;
@@ -155,10 +156,15 @@ pub async fn copy_object(
         // If the object was changed meanwhile, or its bucket keeps versions now, it is copied.
         if let Some(updated) = update(server, &bucket, &source, (with_checksums, condition.clone())).await? {
             let expiration = shown_expiration(&bucket, &input.key, &updated);
-            return Ok(copied(&updated, (None, None), expiration));
+            let mut response = copied(&updated, (None, None), expiration);
+            let key = input.key.as_bytes();
+            let durability = receipt::of_version(server, &caller, (bucket.id, key), &updated).await?;
+            receipt::add(&mut response.headers, durability);
+            return Ok(response);
         }
     }
     let mut writer = server.core.put(bucket.id, input.key.as_bytes(), info.size_bytes).await.s3()?;
+    let receipt = receipt::ask(&caller, &mut writer);
     let digested = body::copy(&mut source.reader, &mut writer, wanted.digests()).await?;
     let etag = digested.md5.map_or(info.etag, |md5| Etag { md5, parts: 0 });
     if let Some((algorithm, checksum)) = known.or(digested.checksum) {
@@ -167,7 +173,9 @@ pub async fn copy_object(
     let info = writer.commit(ObjectMeta { etag, attributes }, condition).await.s3()?;
     let version_id = server.show_written(&bucket, &input.key, &info);
     let expiration = shown_expiration(&bucket, &input.key, &info);
-    Ok(copied(&info, (version_id, source.version_id), expiration))
+    let mut response = copied(&info, (version_id, source.version_id), expiration);
+    receipt::add(&mut response.headers, receipt.and_then(|receipt| receipt.get()));
+    Ok(response)
 }
 
 fn copied(
@@ -321,12 +329,14 @@ pub async fn upload_part_copy(
     let mut writer = server.core.put_part(bucket.id, key, upload.id, number, span.length).await.s3()?;
     let algorithm = upload.checksum.map(|(algorithm, _)| algorithm);
     let digests = Digests::new(known.is_none(), algorithm);
+    let receipt = receipt::ask(&caller, &mut writer);
     let digested = body::copy(&mut source.reader, &mut writer, digests).await?;
     let etag = digested.md5.map_or(known.unwrap_or_default(), |md5| Etag { md5, parts: 0 });
     let part = writer.commit_part(etag, part_checksum(digested.checksum)).await.s3()?;
     let output =
         UploadPartCopyOutput { copy_source_version_id: source.version_id, ..UploadPartCopyOutput::default() };
     let mut response = S3Response::new(output);
+    receipt::add(&mut response.headers, receipt.and_then(|receipt| receipt.get()));
     response.extensions.insert(XmlAnswer::document("CopyPartResult", |result| {
         result.time("LastModified", part.modified_ms);
         result.etag(part.etag);

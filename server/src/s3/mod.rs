@@ -44,6 +44,7 @@ mod parsed;
 mod policy;
 mod post;
 mod range;
+mod receipt;
 mod subresource;
 mod tagging;
 mod target;

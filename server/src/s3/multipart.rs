@@ -17,6 +17,7 @@ use super::headers::{self, CHECKSUM_ALGORITHM, CHECKSUM_TYPE, find, stored_kind}
 use super::judge::{OnKey, owner_of};
 use super::lifecycle::shown_expiration;
 use super::page::page_size;
+use super::receipt;
 use super::xml_reader::{XmlReader, malformed};
 use crate::auth::hash::Md5;
 use crate::checksum::{Algorithm, Kind, PartChecksum, of_parts};
@@ -190,9 +191,11 @@ pub async fn upload_part(
     }
     let key = input.key.as_bytes();
     let mut writer = server.core.put_part(bucket.id, key, upload.id, number, announced.length).await.s3()?;
+    let receipt = receipt::ask(&caller, &mut writer);
     let Received { etag, checksum } = receive(input.body, &mut writer, &announced, caller.trailers()).await?;
     let part = writer.commit_part(etag, part_checksum(checksum)).await.s3()?;
     let mut answer = HeaderMap::new();
+    receipt::add(&mut answer, receipt.and_then(|receipt| receipt.get()));
     headers::add_part_checksum(&mut answer, &part, None);
     let output =
         UploadPartOutput { e_tag: Some(ETag::Strong(part.etag.to_string())), ..UploadPartOutput::default() };
@@ -305,7 +308,10 @@ pub async fn complete_multipart_upload(
             let version_id = server.show_written(&bucket, &input.key, &info);
             let expiration = shown_expiration(&bucket, &input.key, &info);
             let written = answer(&info, &location, &input.bucket, &input.key);
-            return Ok(answered(written, version_id, expiration));
+            let mut response = answered(written, version_id, expiration);
+            let durability = receipt::of_version(server, &caller, (bucket.id, key), &info).await?;
+            receipt::add(&mut response.headers, durability);
+            return Ok(response);
         }
         Err(error) => return Err(error).s3(),
     };
@@ -318,7 +324,10 @@ pub async fn complete_multipart_upload(
     let info = server.core.complete_upload(bucket.id, key, name.id, chosen, meta, condition).await.s3()?;
     let version_id = server.show_written(&bucket, &input.key, &info);
     let expiration = shown_expiration(&bucket, &input.key, &info);
-    Ok(answered(answer(&info, &location, &input.bucket, &input.key), version_id, expiration))
+    let written = answer(&info, &location, &input.bucket, &input.key);
+    let mut response = answered(written, version_id, expiration);
+    receipt::add(&mut response.headers, receipt::of_version(server, &caller, (bucket.id, key), &info).await?);
+    Ok(response)
 }
 
 fn answered(

@@ -14,6 +14,7 @@ use super::judge::OnKey;
 use super::lenient_headers::{LenientHeaders, to_header};
 use super::lifecycle::add_expiration;
 use super::range::{self, Span};
+use super::receipt;
 use crate::access::Action;
 use crate::checksum::Kind;
 use crate::memory::ResponseMemory;
@@ -53,6 +54,7 @@ pub async fn put_object(
     let mut attributes = headers::attributes_of_request(&caller.headers, &caller.lenient)?;
     server.give(&caller, &bucket, &input.key, &mut attributes)?;
     let mut writer = server.core.put(bucket.id, input.key.as_bytes(), announced.length).await.s3()?;
+    let receipt = receipt::ask(&caller, &mut writer);
     let received = receive(input.body, &mut writer, &announced, caller.trailers()).await?;
     if let Some((algorithm, checksum)) = received.checksum {
         headers::add_checksum(&mut attributes, algorithm, checksum, Some(Kind::FullObject));
@@ -60,6 +62,7 @@ pub async fn put_object(
     let meta = ObjectMeta { etag: received.etag, attributes };
     let info = writer.commit(meta, caller.lenient.conditions.for_write()).await.s3()?;
     let mut answer = HeaderMap::new();
+    receipt::add(&mut answer, receipt.and_then(|receipt| receipt.get()));
     headers::add_checksums(&mut answer, &info.attributes, Some(Kind::FullObject));
     add_expiration(&mut answer, &bucket, &input.key, &info);
     let version_id = server.show_written(&bucket, &input.key, &info);

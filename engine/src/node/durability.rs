@@ -1,0 +1,91 @@
+//! The receipt of a write: on how many drives it is, and in which view it was made durable.
+//!
+//! Invariant: it says no more than what holds when it is made. A commit is answered when every home in the view has it
+//! durably, and drives that are brought up to date do not count.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::core::Core;
+use super::state::CoreState;
+use crate::error::Result;
+use crate::extent::SetPlace;
+use crate::shard::{Found, ShardReply, ShardRequest};
+use crate::types::{BucketId, Version};
+
+/// How durable a write is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Durability {
+    /// On how many drives its record is, and its body where that is not striped.
+    pub copies: u8,
+    /// Over how many drives its body is striped, and how many of these may be lost, if it is.
+    pub stripe: Option<(u8, u8)>,
+    /// Epoch and counter of the view.
+    pub view: (u32, u32),
+    /// It is on fewer drives than the set was formatted for.
+    pub is_degraded: bool,
+}
+
+/// The receipt of a body, which is made with its commit.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt(Rc<Cell<Option<Durability>>>);
+
+impl Receipt {
+    pub(super) fn fill(&self, durability: Durability) {
+        self.0.set(Some(durability));
+    }
+
+    /// Returns what was committed, if it was.
+    pub fn get(&self) -> Option<Durability> {
+        self.0.get()
+    }
+}
+
+impl CoreState {
+    /// Returns how durable something is that was committed to a shard, with a body on these sets.
+    pub(super) fn durability_on(&self, shard: u16, sets: &[SetPlace]) -> Durability {
+        let (shape, drives) = (self.layout.geometry_of(0).shape, &self.writer_of(shard).drives);
+        let whole = |set: &SetPlace| drives.copies(*set).filter(|copy| copy.drive.is_whole()).count();
+        let least = sets.iter().map(whole).min();
+        let homes = self.whole_homes_of(shard);
+        let stripe = least.filter(|_| shape.is_striped()).map(|count| count.saturating_sub(shape.data()));
+        let copies = least.filter(|_| !shape.is_striped()).map_or(homes, |least| least.min(homes));
+        let wanted = usize::from(self.layout.superblocks[0].parity_members) + 1;
+        Durability {
+            copies: copies as u8,
+            stripe: stripe.map(|parity| (shape.data() as u8, parity as u8)),
+            view: self.view.get(),
+            is_degraded: copies < wanted || stripe.is_some_and(|parity| parity < shape.parity()),
+        }
+    }
+}
+
+impl Core {
+    /// Returns how durable a version of a key is, or `None` when there is no such version.
+    ///
+    /// # Errors
+    /// Returns an error when the shard does not serve.
+    pub async fn durability(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        version: Version,
+    ) -> Result<Option<Durability>> {
+        let state = self.state();
+        let shard = state.layout.shard_of_key(bucket, key);
+        let found =
+            match state.ask(shard, ShardRequest::Lookup { bucket, key: key.to_vec(), version }).await? {
+                ShardReply::Found(found) => found,
+                other => other.mistaken(),
+            };
+        Ok(found.map(|(found, pins)| {
+            let sets = match &found {
+                Found::Entry(found) => found.slices.all(),
+                Found::Inline { .. } => &[],
+            };
+            let durability = state.durability_on(shard, sets);
+            state.tell(shard, ShardRequest::Unpin(pins));
+            durability
+        }))
+    }
+}
