@@ -57,10 +57,16 @@ impl Redundancy {
         Self { failures_max: parity, data_members: data }
     }
 
-    /// Returns what a set of `drives` drives has unless it is formatted otherwise: a copy of everything, if there is
-    /// another drive.
+    /// Returns what a set of `drives` drives has unless it is formatted otherwise: a copy of everything if there is
+    /// another drive, and from four on stripes, of which any two drives may be lost, or three of eleven and more.
     pub fn of(drives: usize) -> Self {
-        Self::copies(u8::from(drives > 1))
+        match drives {
+            ..4 => Self::copies(u8::from(drives > 1)),
+            4 => Self::striped(2, 2),
+            5 => Self::striped(3, 2),
+            6..11 => Self::striped(4, 2),
+            _ => Self::striped(8, 3),
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod mend;
 mod message;
 mod metrics;
 mod node_records;
+mod offline;
 pub(crate) mod open;
 mod open_shard;
 mod opening;
@@ -64,6 +65,7 @@ pub use self::format::{
 pub use self::inspect::{InspectReport, inspect_drive};
 pub use self::lifecycle::LifecycleOptions;
 pub use self::metrics::{NodeMetrics, ScrubMetrics, ShardMetrics};
+pub use self::offline::OfflineError;
 pub use self::open::{CoreSeed, NodeOptions, NodePlan};
 pub use self::opening::{Opening, OpeningProgress};
 pub use self::progress::CatchUpProgress;

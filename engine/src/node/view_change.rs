@@ -25,6 +25,7 @@ use crate::extent::Losses;
 use crate::format::superblock::{VIEW_BASES, ViewOnDisk};
 use crate::format::{BLOCK_BYTES, Le32, Le64};
 use crate::hook::{Bug, Rare, reached};
+use crate::sync::locks::KeyGuard;
 
 /// Time in which a drive has to answer when it is asked, milliseconds.
 const PATIENCE_MS: u64 = 5000;
@@ -84,7 +85,7 @@ impl CoreState {
         }
         self.views.failed.borrow_mut().insert(drive);
         self.views.news.raise();
-        let _turn = self.views.changing.lock(CHANGE).await;
+        let _turn = self.turn_to_change().await;
         if self.is_out(drive) {
             return true;
         }
@@ -110,7 +111,7 @@ impl CoreState {
 
     /// Takes a drive back, or makes it a home, on core 0. Returns whether the drive has that part now.
     pub(super) async fn change_view(self: &Rc<Self>, change: Change) -> bool {
-        let _turn = self.views.changing.lock(CHANGE).await;
+        let _turn = self.turn_to_change().await;
         self.views.failed.borrow_mut().retain(|drive| change.back != Some(*drive));
         let may_be = change.home.is_none_or(|home| !self.has_left(home));
         if !self.views.may_change.get() || !may_be || self.carry_out(change.clone()).await.is_none() {
@@ -120,9 +121,14 @@ impl CoreState {
         drives.into_iter().all(|drive| !self.has_left(*drive))
     }
 
+    /// Waits until nobody else changes the view.
+    pub(super) async fn turn_to_change(&self) -> KeyGuard {
+        self.views.changing.lock(CHANGE).await
+    }
+
     /// Makes views until one is durable on all of its drives and in use, and returns its number. Drives that
     /// fail meanwhile are dropped too. Returns `None` when the rules do not allow it.
-    async fn carry_out(self: &Rc<Self>, mut change: Change) -> Option<(u32, u32)> {
+    pub(super) async fn carry_out(self: &Rc<Self>, mut change: Change) -> Option<(u32, u32)> {
         let mut is_begun = false;
         loop {
             let Some(view) = self.views.next(&change, &self.layout) else {

@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use ringbolt_engine::EngineError;
-use ringbolt_engine::node::{OpenError, ScrubOptions};
+use ringbolt_engine::node::{OfflineError, OpenError, ScrubOptions};
 use ringbolt_engine::sim::device::{Fate, Faults, SimDevice};
 use ringbolt_engine::sim::{Bug, SimNode};
 use ringbolt_engine::types::BucketId;
 
 use crate::mirror::{Mirror, Stored, close, compare, fill, mirror, mirrors, must_open, open};
+use crate::striped::striped;
 use crate::world::{body, bucket, delete, get, put};
 
 const HOUR_US: u64 = 3_600_000_000;
@@ -432,4 +433,77 @@ fn a_view_that_is_given_up_is_caught() {
     let refused =
         a_view_that_nobody_used_is_an_old_one(Some(Bug::GiveUpView)).expect_err("two views have one number");
     assert!(refused.contains("view"), "{refused}");
+}
+
+/// An operator takes drives offline while clients write. Nothing fails, nothing is lost, and a drive that the node needs
+/// stays.
+#[test]
+fn a_drive_that_is_taken_offline_leaves_at_once() {
+    let offline = |world: &Mirror, node: &Rc<SimNode>, number: u16| {
+        let core = node.any_core();
+        world.run(async move { core.take_offline(number).await })
+    };
+    let needed = Err(OfflineError::IsNeeded);
+    let worlds = [
+        ("two", mirror(640, 2, 4, 2), 2, 1),
+        ("three copies on four", mirrors(641, (4, 2), 4, 2), 4, 2),
+        ("stripes", striped(642, 8, (4, 2), 8, 2), 8, 2),
+    ];
+    for (name, world, drives, may_leave) in worlds {
+        let all: Vec<usize> = (0..drives).collect();
+        let node = must_open(&world, &all, false);
+        let (id, mut stored) = fill(&world, &node, 0, 12);
+        assert_eq!(offline(&world, &node, 99), Err(OfflineError::Unknown));
+        for number in 0..may_leave {
+            // Puts of all sizes are on their way.
+            let written: Rc<RefCell<Vec<u64>>> = Rc::default();
+            for tag in 0..12 {
+                let (on, written) = (node.clone(), written.clone());
+                world.sim.spawn(async move {
+                    let key = format!("meanwhile {number} {tag}").into_bytes();
+                    let length = [700, 66_000, 300_000][(tag % 3) as usize];
+                    put(&on.any_core(), id, &key, tag, length).await.expect("stored");
+                    written.borrow_mut().push(tag);
+                });
+            }
+            world.sim.run_steps(200);
+            let began_us = world.sim.now_us();
+            let view = offline(&world, &node, number).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(world.sim.now_us() - began_us < 1_000_000, "{name}: nobody waits for anything");
+            assert_eq!(offline(&world, &node, number), Err(OfflineError::IsOut), "{name}");
+            let (_, writes, flushes) = world.drives[usize::from(number)].counts();
+            world.sim.run_until_idle();
+            assert_eq!(written.borrow().len(), 12, "{name}: no put fails");
+            stored.extend(fill(&world, &node, 100 * (1 + u64::from(number)), 6).1);
+            let (_, later, later_flushes) = world.drives[usize::from(number)].counts();
+            assert_eq!((writes, flushes), (later, later_flushes), "{name}: nothing is sent to it any more");
+            for tag in 0..12u64 {
+                let length = [700, 66_000, 300_000][(tag % 3) as usize];
+                stored.insert(format!("meanwhile {number} {tag}").into_bytes(), (tag, length));
+            }
+            let on = node.core(0);
+            let report = world.run(async move { on.drives().await }).expect("a report");
+            assert_eq!(report.view, view, "{name}");
+            let drive = &report.drives[usize::from(number)];
+            assert!(drive.reason.as_deref().is_some_and(|reason| reason.contains("operator")), "{drive:?}");
+        }
+        assert_eq!(offline(&world, &node, may_leave), needed, "{name}");
+        compare(&world, &node, id, &stored);
+        world.crash(node);
+        // Without those that are out, and without the word that they are gone.
+        let left: Vec<usize> = (usize::from(may_leave)..drives).collect();
+        let node = must_open(&world, &left, false);
+        compare(&world, &node, id, &stored);
+        close(&world, node);
+        // They are given again, and are brought up to date.
+        let node = must_open(&world, &all, false);
+        world.run(world.sim.sleep_us(HOUR_US));
+        assert_eq!(node.whole_drives().len(), drives, "{name}");
+        compare(&world, &node, id, &stored);
+        close(&world, node);
+    }
+    let world = mirrors(643, (2, 0), 4, 1);
+    let node = must_open(&world, &[0, 1], false);
+    assert_eq!(offline(&world, &node, 0), needed, "without redundancy");
+    close(&world, node);
 }

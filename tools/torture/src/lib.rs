@@ -68,7 +68,7 @@ pub struct TortureArgs {
     /// Size of a file to make; a block device is used whole
     #[arg(long, env = "RINGBOLT_SIZE", value_name = "SIZE")]
     pub size: Option<String>,
-    /// What is kept more than once, as `ringbolt format` has it [default: none for one drive, mirror for two or more]
+    /// What is kept more than once, as `ringbolt format` has it [default: what that makes of as many drives]
     #[arg(long, env = "RINGBOLT_REDUNDANCY", value_name = "none|mirror|mirror-3|mirror-4|K+M",
         value_parser = parse_redundancy)]
     pub redundancy: Option<String>,
@@ -122,7 +122,13 @@ impl TortureArgs {
     fn failures_max(&self) -> usize {
         let named =
             |text: &String| redundancy::parse(text).map(|(_, failures_max)| usize::from(failures_max));
-        self.redundancy.as_ref().and_then(named).unwrap_or(usize::from(self.drive.len() > 1))
+        let by_default = match self.drive.len() {
+            ..2 => 0,
+            2..4 => 1,
+            4..11 => 2,
+            _ => 3,
+        };
+        self.redundancy.as_ref().and_then(named).unwrap_or(by_default)
     }
 
     fn minutes(&self) -> Option<Duration> {

@@ -1,7 +1,8 @@
 //! Commands about the drives of the node.
 
 use super::answer::Failure;
-use ringbolt_engine::node::{CatchUpProgress, Core, DriveReport, DriveState, uuid_text};
+use http::StatusCode;
+use ringbolt_engine::node::{CatchUpProgress, Core, DriveReport, DriveState, OfflineError, uuid_text};
 use serde_json::{Value, json};
 
 /// Shows the drives that were ever in the set, with the part that each has in it, and what may be lost before
@@ -20,6 +21,32 @@ pub async fn list(core: &Core) -> Result<Value, Failure> {
         "drives": report.drives.iter().map(shown).collect::<Vec<_>>(),
         "bytes_by_losses_survived": by_losses.map(survives).collect::<Vec<_>>(),
     }))
+}
+
+/// Takes a drive out of the view, and shows what [`list`] shows behind that.
+///
+/// # Errors
+/// Returns why the drive stays.
+pub async fn take_offline(core: &Core, number: &str) -> Result<Value, Failure> {
+    let unknown = || {
+        let what_to_do = "see the numbers with `ringbolt drive list`";
+        Failure::new(StatusCode::NOT_FOUND, format!("there is no drive {number:?} here"), what_to_do)
+    };
+    let number: u16 = number.parse().map_err(|_| unknown())?;
+    core.take_offline(number).await.map_err(|error| match error {
+        OfflineError::Unknown => unknown(),
+        OfflineError::IsOut => Failure::new(
+            StatusCode::CONFLICT,
+            error.to_string(),
+            "see `ringbolt drive list`: nothing is sent to it, and it may be pulled",
+        ),
+        OfflineError::IsNeeded => Failure::new(
+            StatusCode::CONFLICT,
+            error.to_string(),
+            "leave it where it is; see `ringbolt drive list`, and try again once all others are in",
+        ),
+    })?;
+    list(core).await
 }
 
 fn state_word(state: DriveState) -> &'static str {

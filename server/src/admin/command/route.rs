@@ -23,6 +23,8 @@ pub enum Command<'a> {
     ShowClock,
     ConfirmClock,
     ListDrives,
+    /// Takes a drive out of the view, by its number.
+    TakeOffline(&'a str),
 }
 
 impl<'a> Command<'a> {
@@ -54,6 +56,8 @@ impl<'a> Command<'a> {
             (["clock", "confirm"], "POST") => Self::ConfirmClock,
             (["drives"], "GET") => Self::ListDrives,
             (["drives"], _) => return Err(Failure::method("GET")),
+            (["drives", number, "offline"], "POST") => Self::TakeOffline(number),
+            (["drives", _, "offline"], _) => return Err(Failure::method("POST")),
             (["buckets", _, "empty"] | ["clock", "confirm"], _) => return Err(Failure::method("POST")),
             _ => return Err(Failure::no_such_path()),
         };
@@ -87,6 +91,7 @@ mod tests {
             ("GET", "clock", "ShowClock"),
             ("POST", "clock/confirm", "ConfirmClock"),
             ("GET", "drives", "ListDrives"),
+            ("POST", "drives/3/offline", "TakeOffline(\"3\")"),
         ] {
             assert_eq!(parse(method, path).as_deref(), Ok(command));
             assert_eq!(parse("PATCH", path), Err(405), "{path}");

@@ -1,6 +1,7 @@
 //! `ringbolt drive`: the drives of a server that runs, and new ones that take the place of those that are lost.
 
 use super::CliError;
+use super::identify::{Shown, identify};
 use super::redundancy::parse_drive_uuid;
 use super::server::{ServerArgs, table};
 use super::size::parse_size;
@@ -10,8 +11,9 @@ use ringbolt_server::run::{human_size, replace_with_progress};
 use ringbolt_tool_common::units::human_time;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Show the drives of a server, and make a new one in place of one that is lost
+/// Show the drives of a server, take one offline, and make a new one in place of one that is lost
 #[derive(Args)]
 #[command(arg_required_else_help = true)]
 pub struct DriveArgs {
@@ -22,6 +24,8 @@ pub struct DriveArgs {
 #[derive(Subcommand)]
 enum DriveCommand {
     List(ListArgs),
+    Identify(IdentifyArgs),
+    Offline(OfflineArgs),
     Replace(ReplaceArgs),
 }
 
@@ -37,6 +41,53 @@ enum DriveCommand {
   ringbolt drive list
   ringbolt drive list --json | jq '.drives[] | select(.state != \"in\")'")]
 struct ListArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Show which drive is meant: light the lamp of its slot, or read from it every other half second
+///
+/// Where the drive stands in an enclosure with lights (/sys/class/enclosure), the light of its slot is lit. Else the
+/// drive is read in a pattern, half a second on and half a second off, which its own light shows. Run it on the machine
+/// that has the drive. It only reads, and the server goes on.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt drive identify 1                          drive 1 of `ringbolt drive list`
+  ringbolt drive identify --path /dev/nvme1n1 --seconds 10
+                                                     without a server")]
+struct IdentifyArgs {
+    /// Number of the drive, as `ringbolt drive list` has it
+    #[arg(value_name = "NUMBER", required_unless_present = "path", conflicts_with = "path")]
+    number: Option<u16>,
+    /// Path of the drive, in place of its number
+    #[arg(long, env = "RINGBOLT_PATH", value_name = "PATH")]
+    path: Option<PathBuf>,
+    /// How long it is shown, in seconds
+    #[arg(
+        long,
+        env = "RINGBOLT_SECONDS",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=3600),
+        value_name = "NUMBER"
+    )]
+    seconds: u64,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Take a drive out of use while the server runs, so that it may be pulled
+///
+/// The other drives get a view without it, and the server goes on as it does when a drive fails; no request fails.
+/// When the command ends, nothing is sent to the drive any more. It is refused where the server can not go on without
+/// the drive. Give the drive to the server again at the next start, and it is brought up to date; one that stays away
+/// is replaced with `ringbolt drive replace`.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt drive offline 1                           drive 1 of `ringbolt drive list`")]
+struct OfflineArgs {
+    /// Number of the drive, as `ringbolt drive list` has it
+    #[arg(value_name = "NUMBER")]
+    number: u16,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -84,8 +135,38 @@ pub fn run(args: &DriveArgs) -> Result<(), CliError> {
             args.server.show(&value, text);
             Ok(())
         }
+        DriveCommand::Identify(args) => show_drive(args),
+        DriveCommand::Offline(args) => {
+            let path = format!("drives/{}/offline", args.number);
+            let value = args.server.client()?.ask("POST", &path, None)?;
+            args.server.show(&value, |value| {
+                let view = format!("{}.{}", value["view"]["epoch"], value["view"]["counter"]);
+                format!("drive {} is out since view {view}, and may be pulled\n{}", args.number, text(value))
+            });
+            Ok(())
+        }
         DriveCommand::Replace(args) => replace(args),
     }
+}
+
+fn show_drive(args: &IdentifyArgs) -> Result<(), CliError> {
+    let path = match (&args.path, args.number) {
+        (Some(path), _) => path.clone(),
+        (None, number) => {
+            let value = args.server.client()?.ask("GET", "drives", None)?;
+            let drives = value["drives"].as_array().map_or(&[][..], Vec::as_slice);
+            let found = drives.iter().find(|drive| drive["number"].as_u64() == number.map(u64::from));
+            let path = found.and_then(|drive| drive["path"].as_str());
+            PathBuf::from(path.ok_or(CliError::NotHere { number: number.unwrap_or_default() })?)
+        }
+    };
+    eprintln!("{}: shown for {}", path.display(), human_time(args.seconds));
+    let shown = identify(&path, Duration::from_secs(args.seconds));
+    match shown.map_err(|source| CliError::Identify { path: path.display().to_string(), source })? {
+        Shown::Light(light) => println!("{} was lit", light.display()),
+        Shown::Reads => println!("it has no light of a slot, and was read every other half second"),
+    }
+    Ok(())
 }
 
 fn replace(args: &ReplaceArgs) -> Result<(), CliError> {

@@ -8,6 +8,7 @@ mod clock;
 pub mod config;
 mod drive;
 mod duration;
+mod identify;
 mod identity;
 mod lifecycle;
 mod redundancy;
@@ -378,8 +379,9 @@ struct ServeArgs {
 
 /// Make a drive: everything on it is lost
 ///
-/// Several --drive make one set, which is served together. If nothing else is asked for, it is a mirror: every byte is
-/// on two drives, one drive may be lost, and the space is half of what the drives have.
+/// Several --drive make one set, which is served together. If nothing else is asked for, two or three are a mirror:
+/// every byte is on two drives, one drive may be lost, and the space is half of what the drives have. Four and more have
+/// stripes: any two of them may be lost, and of six and more two thirds of the space are for objects.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ringbolt format --drive /dev/nvme1n1               a whole block device
@@ -411,7 +413,8 @@ struct FormatArgs {
     /// one may be lost, half of the space is for objects. mirror-3, mirror-4: on three or four drives, two or three may
     /// be lost, a third or a quarter of the space is for objects. K+M, as 4+2: objects above 64 KiB are striped over K
     /// drives with parity on M more, M may be lost, K of K + M parts of the space are for them; smaller ones are on
-    /// M + 1 drives [default: none for one drive, mirror for two or more]
+    /// M + 1 drives [default: none for one drive, mirror for two or three, 2+2 for four, 3+2 for five, 4+2 for six to
+    /// ten, 8+3 for more]
     #[arg(
         long,
         env = "RINGBOLT_REDUNDANCY",
@@ -450,6 +453,10 @@ pub enum CliError {
     Log { value: String, reason: String },
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("there is no drive {number} at this start; see the numbers with `ringbolt drive list`")]
+    NotHere { number: u16 },
+    #[error("{path}: {source}; run it on the machine that has the drive, as a user who may read it")]
+    Identify { path: String, source: std::io::Error },
     #[error("this process does not serve")]
     NotServing,
     #[error(transparent)]

@@ -1,0 +1,72 @@
+//! Drives that leave the view by an operator's word, while the node runs.
+
+use std::fmt;
+use std::rc::Rc;
+
+use super::core::Core;
+use super::state::CoreState;
+use super::views::Change;
+
+/// The reason that is shown of a drive that left by an operator's word.
+const REASON: &str = "taken offline by the operator";
+
+/// Why a drive can not be taken offline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfflineError {
+    /// The set has no drive of this number, or it was not given to this start.
+    Unknown,
+    /// The view is without it already.
+    IsOut,
+    /// The node can not go on without it: the set has no redundancy, or too many others are out or not up to date.
+    IsNeeded,
+}
+
+impl fmt::Display for OfflineError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Unknown => "the server has no drive of this number",
+            Self::IsOut => "the drive is out of the view already",
+            Self::IsNeeded => {
+                "the node can not go on without the drive: nothing is kept elsewhere, or other drives are out or not up \
+                 to date yet"
+            }
+        })
+    }
+}
+
+impl std::error::Error for OfflineError {}
+
+impl Core {
+    /// Takes a drive out of the view. When this returns, the view without it is in use on every drive that stays,
+    /// nothing is sent to the drive any more, and it may be pulled. Returns the number of that view. The drive comes
+    /// back as one that failed does.
+    ///
+    /// # Errors
+    /// Returns [`OfflineError`], and the drive stays.
+    pub async fn take_offline(&self, number: u16) -> Result<(u32, u32), OfflineError> {
+        let state = self.state();
+        let drive = state.layout.place_of(number).ok_or(OfflineError::Unknown)?;
+        let change = move |core: Rc<CoreState>| async move { core.leave_by_word(drive).await };
+        // A change that has begun goes on, even if nobody waits for it any more.
+        state.call_or(0, change, |_, _| ()).await
+    }
+}
+
+impl CoreState {
+    /// Changes the view on core 0.
+    async fn leave_by_word(self: Rc<Self>, drive: u16) -> Result<(u32, u32), OfflineError> {
+        let _turn = self.turn_to_change().await;
+        if self.is_out(drive) || self.has_left(drive) {
+            return Err(OfflineError::IsOut);
+        }
+        if !self.layout.is_redundant() || !self.views.may_change.get() {
+            return Err(OfflineError::IsNeeded);
+        }
+        let (epoch, counter) =
+            self.carry_out(Change::default().without(drive)).await.ok_or(OfflineError::IsNeeded)?;
+        self.views.reasons.borrow_mut().insert(drive, REASON.to_owned());
+        let number = self.layout.geometry_of(drive).drive;
+        tracing::warn!(drive = number, epoch, counter, "a drive left the view, as the operator asked");
+        Ok((epoch, counter))
+    }
+}
