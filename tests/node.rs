@@ -31,20 +31,14 @@ pub enum End {
 
 /// Creates and formats a drive file.
 pub fn format(path: &Path, size_bytes: u64, shards: u16, seed: u64) {
-    format_set(&[path], size_bytes, shards, 0, seed);
+    format_set(&[path], size_bytes, shards, Redundancy::NONE, seed);
 }
 
 /// Creates and formats the drive files of a set, of which `failures_max` may be lost.
-pub fn format_set(paths: &[&Path], size_bytes: u64, shards: u16, failures_max: u8, seed: u64) {
+pub fn format_set(paths: &[&Path], size_bytes: u64, shards: u16, redundancy: Redundancy, seed: u64) {
     let seed = [seed, seed + 1, seed + 2, seed + 3];
     let size_bytes = Some(size_bytes);
-    let options = FormatOptions {
-        size_bytes,
-        shards,
-        redundancy: Some(Redundancy::copies(failures_max)),
-        force: true,
-        seed,
-    };
+    let options = FormatOptions { size_bytes, shards, redundancy: Some(redundancy), force: true, seed };
     format_drive(paths, &options, &mut |_, _| {}).expect("a drive is made");
 }
 

@@ -36,6 +36,7 @@ pub mod http;
 pub mod identity;
 pub mod memory;
 mod network;
+mod next_piece;
 pub mod office;
 pub mod run;
 pub mod s3;

@@ -99,12 +99,12 @@ impl Atlas {
     pub fn read(image: &[u8]) -> Self {
         let copies = superblock_spans();
         let block = superblock(image).expect("a good superblock");
-        // Where a set has a copy on each of several drives, this drive's is what is looked at.
+        // Where a set has members on several drives, this drive's is what is looked at. Striped sets may have none.
         let extent_of = |set: &SetV1| {
             let mut members = set.members.iter();
-            let own = members.find(|member| member.drive == block.drive_number.get());
-            own.expect("a copy on this drive").extent
+            Some(members.find(|member| member.drive == block.drive_number.get())?.extent)
         };
+        let shape = Shape::new(block.data_members, block.parity_members);
         let place = |extent: u32, offset: u32| {
             (block.extents_start.get() + u64::from(extent) * block.extent_bytes.get()) as usize
                 + offset as usize
@@ -117,7 +117,7 @@ impl Atlas {
             let (_, payload) = CheckpointChunkOnDisk::parse(&image[at.clone()]).expect("a good root chunk");
             let named = CheckpointRootV1::decode(payload).expect("a good root");
             for set in named.own.iter().chain(&named.sets) {
-                sets.insert((root.shard.get(), set.set), extent_of(set));
+                note_set(&mut sets, (root.shard.get(), set.set), extent_of(set));
             }
             let of_set = |set: u32, offset: u32| place(sets[&(root.shard.get(), set)], offset);
             replay_from.insert(root.shard.get(), named.replay_sequence);
@@ -166,22 +166,21 @@ impl Atlas {
             if let Mutation::SetPut(set) = &change.mutation
                 && replayed
             {
-                sets.insert((change.shard, set.set), extent_of(set));
+                note_set(&mut sets, (change.shard, set.set), extent_of(set));
             }
         }
         let (mut live, mut parts) = (Live::new(), Vec::new());
         for change in changes {
             let shard = change.shard;
-            let of_set = |set: u32, offset: u32| {
-                // A set that nobody has any more held what is not read.
-                sets.get(&(shard, set)).map_or(0, |extent| place(*extent, offset))
-            };
+            // A set that nobody has any more held what is not read.
+            let of_set = |set: u32, offset: u32| Some(place(*sets.get(&(shard, set))?, offset));
+            let place = Places { shape, of_set: &of_set };
             if let Mutation::UploadPart(put) = &change.mutation {
                 let UploadPartV1 { segment, .. } = &put.part;
-                let slices = slice_spans(std::slice::from_ref(segment), &of_set);
+                let slices = place.of(std::slice::from_ref(segment));
                 parts.push(((put.bucket, text(&put.key)), slices));
             }
-            change.apply(&mut live, &of_set);
+            change.apply(&mut live, place);
         }
         parts.retain(|(key, _)| !live.contains_key(key));
         atlas.parts = parts.into_iter().flat_map(|(_, slices)| slices).map(Slice::from).collect();
@@ -237,6 +236,17 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Returns what must happen where this and `other` have befallen two drives.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unreadable(mut names), Self::Unreadable(others)) => {
+                names.extend(others);
+                Self::Unreadable(names)
+            }
+            _ => Self::Refused,
+        }
+    }
+
     /// Returns the names of the versions that can not be read although the drive opens.
     pub fn unreadable(&self) -> &[String] {
         match self {
@@ -278,7 +288,7 @@ fn read_records(image: &[u8], batch: Span, header: &BatchHeaderOnDisk, changes: 
 }
 
 impl Change {
-    fn apply(self, live: &mut Live, place: &impl Fn(u32, u32) -> usize) {
+    fn apply(self, live: &mut Live, place: Places<'_>) {
         match &self.mutation {
             Mutation::Put(put) => {
                 let versions = live.entry((put.bucket, text(&put.key))).or_default();
@@ -312,7 +322,7 @@ impl Change {
         }
     }
 
-    fn record(&self, put: &PutV1, place: &impl Fn(u32, u32) -> usize) -> Record {
+    fn record(&self, put: &PutV1, place: Places<'_>) -> Record {
         let key = text(&put.key);
         Record {
             name: if key.starts_with(STACKS) { version_name(&key, put.generation) } else { key },
@@ -324,18 +334,37 @@ impl Change {
             generation: put.generation,
             change: put.change,
             meta_change: 0,
-            slices: slice_spans(&put.segments, place),
+            slices: place.of(&put.segments),
         }
     }
 }
 
-fn slice_spans(segments: &[SegmentV1], place: &impl Fn(u32, u32) -> usize) -> Vec<(Span, Span)> {
-    let slices = segments.iter().flat_map(|segment| Shape::PLAIN.slices_of(segment));
-    let spans = slices.map(|slice| {
-        let start = place(slice.extent, slice.offset);
-        (span(start, BLOCK_BYTES), span(start + BLOCK_BYTES, slice.length as usize))
-    });
-    spans.collect()
+/// Says where slices lie on the drive.
+#[derive(Clone, Copy)]
+struct Places<'a> {
+    shape: Shape,
+    /// Returns where a byte of a set is, if the drive has a member of it.
+    of_set: &'a dyn Fn(u32, u32) -> Option<usize>,
+}
+
+impl Places<'_> {
+    /// Returns the header, and what lies behind it, of each slice of which the drive has something.
+    fn of(self, segments: &[SegmentV1]) -> Vec<(Span, Span)> {
+        let slices = segments.iter().flat_map(|segment| self.shape.slices_of(segment));
+        let spans = slices.filter_map(|slice| {
+            let start = (self.of_set)(slice.extent, slice.offset)?;
+            let length = self.shape.chunk_bytes(slice.length as usize);
+            Some((span(start, BLOCK_BYTES), span(start + BLOCK_BYTES, length)))
+        });
+        spans.collect()
+    }
+}
+
+fn note_set(sets: &mut Sets, set: (u16, u32), extent: Option<u32>) {
+    match extent {
+        Some(extent) => drop(sets.insert(set, extent)),
+        None => drop(sets.remove(&set)),
+    }
 }
 
 fn text(key: &[u8]) -> String {

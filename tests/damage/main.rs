@@ -20,6 +20,7 @@ use crate::atlas::{Atlas, Verdict};
 use crate::cases::{HARMS, Harm, KINDS, Kind, changed_bytes, damage};
 use crate::stored::{SENTINEL, Stored};
 use ringbolt_engine::check::{Finding, Outcome, check, open_media};
+use ringbolt_engine::node::Redundancy;
 use ringbolt_tests::{Dice, binary};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,7 +45,7 @@ fn damage_is_detected_and_what_is_not_damaged_stays_readable() {
     let trials = trials();
     let directory =
         tempfile::Builder::new().prefix("damage-").tempdir_in(binary::scratch_dir()).expect("a directory");
-    let stored = Stored::make(directory.path(), 1, 0);
+    let stored = Stored::make(directory.path(), 1, Redundancy::NONE);
     let drive = &stored.drives[0];
     let atlas = Atlas::read(&drive.image);
     assert_eq!(stored.read_damaged(&Vec::new(), &[]).expect("it opens"), Vec::<String>::new());

@@ -5,7 +5,7 @@ use crate::atlas::{superblock, version_name};
 use crate::cases::Changes;
 use ringbolt_engine::EngineError;
 use ringbolt_engine::format::superblock::SuperblockOnDisk;
-use ringbolt_engine::node::{Core, NodePlan, ObjectReader, OpenError, Opened};
+use ringbolt_engine::node::{Core, NodePlan, ObjectReader, OpenError, Opened, Redundancy};
 use ringbolt_engine::types::{
     Attributes, BucketId, Deleted, MetadataChange, ObjectMeta, UploadId, Version, VersionItem, Versioning,
     VersionsQuery, WriteCondition,
@@ -114,12 +114,13 @@ impl DriveFile {
 }
 
 impl Stored {
-    /// Makes a set of drives, of which `failures_max` may be lost.
-    pub fn make(directory: &Path, drives: usize, failures_max: u8) -> Self {
+    /// Makes a set of drives.
+    pub fn make(directory: &Path, drives: usize, redundancy: Redundancy) -> Self {
         let paths: Vec<PathBuf> =
             (0..drives).map(|number| directory.join(format!("drive-{number}"))).collect();
         let all: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-        node::format_set(&all, DRIVE_BYTES, SHARDS, failures_max, 4711);
+        let shards = if redundancy.data_members > 1 { drives as u16 } else { SHARDS };
+        node::format_set(&all, DRIVE_BYTES, shards, redundancy, 4711);
         let read = || paths.iter().map(|path| std::fs::read(path).expect("read the drive"));
         let (bodies, stacks) = (Mutex::new(Bodies::new()), Mutex::new(Stacks::new()));
         let upload = live(&paths, End::Close, async |core, id| {

@@ -46,6 +46,15 @@ const SUBSTITUTES: &[(&str, &str)] = &[
     ("10.0.0.7:9000", "{host}"),
     ("0.0.0.0:9000", "127.0.0.1:0"),
     ("0b1d5a52-8f0c-4a58-9c63-0f6c2a9f3f10", "{lost_drive}"),
+    ("drive identify 1", "drive identify 0 --seconds 1"),
+    ("--path /dev/nvme1n1 --seconds 10", "--path dev/nvme1n1 --seconds 1"),
+    // The server of all examples has one drive, which it needs.
+    (
+        "ringbolt drive offline 1",
+        "{ ringbolt  serve --data two --listen 127.0.0.1:0 --admin-listen off --drive dev/nvme1n1 --drive dev/nvme2n1 \
+         >two.log 2>&1 & for turn in $(seq 300); do ringbolt drive list --data two >/dev/null 2>&1 && break; sleep 0.1; \
+         done; ringbolt drive offline 1 --data two; outcome=$?; kill $!; wait $!; exit $outcome; }",
+    ),
     ("/dev/sd", "dev/sd"),
     ("/dev/nvme1n1", "dev/nvme1n1"),
     ("/dev/nvme2n1", "dev/nvme2n1"),

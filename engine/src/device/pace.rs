@@ -108,7 +108,7 @@ pub struct Pace {
     /// The time in which it answers 99 of 100 reads, once that is known.
     p99_us: Cell<Option<u64>>,
     is_slow: Cell<bool>,
-    /// How often it was asked whether it is slow.
+    /// How often it could have been read, but for being slow.
     asked: Cell<u32>,
     /// Answers of a slow drive that were not slow, one behind the other.
     quick: Cell<u32>,
@@ -133,7 +133,7 @@ pub struct Paces {
 
 /// A read that may be late.
 struct Waiting {
-    until_us: u64,
+    since_us: u64,
     waker: RefCell<Option<Waker>>,
     is_late: Cell<bool>,
     is_over: Cell<bool>,
@@ -205,12 +205,14 @@ impl Paces {
 
     /// Returns whether other drives are to be read in place of this one, if they can be.
     pub fn is_passed_over(&self, pace: &Pace) -> bool {
-        if pace.is_slow.get() {
-            let asked = pace.asked.get().wrapping_add(1);
-            pace.asked.set(asked);
-            return !asked.is_multiple_of(ASKED_AGAIN_EVERY);
-        }
-        self.is_silent(pace, 1)
+        pace.is_slow.get() || self.is_silent(pace, 1)
+    }
+
+    /// Returns whether a drive that is slow is to be read all the same, this time, to see whether it still is.
+    pub fn is_asked_again(&self, pace: &Pace) -> bool {
+        let asked = pace.asked.get().wrapping_add(u32::from(pace.is_slow.get()));
+        pace.asked.set(asked);
+        pace.is_slow.get() && asked.is_multiple_of(ASKED_AGAIN_EVERY)
     }
 
     /// Returns whether a drive is waited for and has answered nobody for so many times the patience.
@@ -222,8 +224,13 @@ impl Paces {
     /// Has patience with a read of a client, from now on.
     pub fn patience(self: &Rc<Self>) -> Patience {
         self.saved.set((self.saved.get() + 1).min(HEDGES_SAVED_MAX * READS_PER_HEDGE));
+        self.patience_again()
+    }
+
+    /// Has patience once more with a read that was late.
+    pub fn patience_again(self: &Rc<Self>) -> Patience {
         let waiting = Rc::new(Waiting {
-            until_us: self.now_us() + self.patience_us.get(),
+            since_us: self.now_us(),
             waker: RefCell::default(),
             is_late: Cell::default(),
             is_over: Cell::default(),
@@ -247,8 +254,9 @@ impl Paces {
             let now = self.now_us();
             let next_us = loop {
                 let Some(first) = self.waiting.borrow().front().cloned() else { break None };
-                if !first.is_over.get() && first.until_us > now {
-                    break Some(first.until_us);
+                let until_us = first.since_us + self.patience_us.get();
+                if !first.is_over.get() && until_us > now {
+                    break Some(until_us);
                 }
                 self.waiting.borrow_mut().pop_front();
                 first.is_late.set(true);
@@ -376,7 +384,7 @@ mod tests {
         assert!((2000..3000).contains(&patience), "{patience}");
         let passed_over = |at: usize| paces.is_passed_over(&drives[at]);
         assert_eq!((0..6).filter(|at| passed_over(*at)).collect::<Vec<_>>(), [3]);
-        let again = (0..2560).filter(|_| !passed_over(3)).count();
+        let again = (0..2560).filter(|_| paces.is_asked_again(&drives[3])).count();
         assert_eq!(again, 10, "it is asked again at times");
         let quick = |count: u32| (0..count).for_each(|_| paces.answered(&drives[3], 2000, 0));
         quick(ANSWERS_TO_TRUST - 1);

@@ -51,6 +51,11 @@ impl Reached {
         self.watch.as_ref().is_some_and(|watch| watch.paces().is_passed_over(watch.pace()))
     }
 
+    /// Returns whether it is to be read this time although it is slow.
+    pub fn is_asked_again(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.paces().is_asked_again(watch.pace()))
+    }
+
     /// Returns the number of operations of this core that are on their way, as far as somebody counts them.
     fn queue(&self) -> usize {
         self.watch.as_ref().map_or(0, |watch| watch.queue())
@@ -260,12 +265,14 @@ impl Drives {
             // Most nodes have no choice, and every read comes here.
             return bad.is_empty().then_some(0);
         }
-        let copies = self.copies(place).filter(|copy| !bad.contains(&copy.at));
+        let copies = || self.copies(place).filter(|copy| !bad.contains(&copy.at));
         let order = |copy: &SetCopy<'_>| {
             let drive = copy.drive;
             (!drive.is_whole(), drive.is_passed_over(), drive.queue())
         };
-        copies.min_by_key(order).map(|copy| copy.at)
+        let is_asked_again = |copy: &SetCopy<'_>| copy.drive.is_whole() && copy.drive.is_asked_again();
+        let again = copies().find(is_asked_again);
+        again.or_else(|| copies().min_by_key(order)).map(|copy| copy.at)
     }
 
     /// Returns the paces of the drives, if the node can go on without one of them.
@@ -273,10 +280,11 @@ impl Drives {
         self.get(0).watch.as_ref().map(|watch| watch.paces())
     }
 
-    /// Returns the copy of a set to read from because that on the drive at a place is late, and counts that.
-    pub fn hedge(&self, place: SetPlace, late: usize) -> Option<SetCopy<'_>> {
-        let fit =
-            |copy: &SetCopy<'_>| copy.at != late && copy.drive.is_whole() && !copy.drive.is_passed_over();
+    /// Returns the copy of a set to read from because that on the drive at a place is late, and counts that. Those
+    /// that are `bad` are left out.
+    pub fn hedge(&self, place: SetPlace, late: usize, bad: &[usize]) -> Option<SetCopy<'_>> {
+        let is_fast = |copy: &SetCopy<'_>| copy.drive.is_whole() && !copy.drive.is_passed_over();
+        let fit = |copy: &SetCopy<'_>| copy.at != late && !bad.contains(&copy.at) && is_fast(copy);
         let other = self.copies(place).filter(fit).min_by_key(|copy| copy.drive.queue())?;
         let watch = self.get(late).watch.as_ref()?;
         watch.paces().may_hedge([watch.pace()]).then_some(other)

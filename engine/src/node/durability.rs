@@ -1,7 +1,8 @@
 //! The receipt of a write: on how many drives it is, and in which view it was made durable.
 //!
 //! Invariant: it says no more than what holds when it is made. A commit is answered when every home in the view has it
-//! durably, and drives that are brought up to date do not count.
+//! durably, and drives that are brought up to date do not count. Cores learn of a view one after the other: the shard's
+//! owner writes its record, and whoever was asked the body, so a drive counts if it is in the view of both.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -41,9 +42,29 @@ impl Receipt {
     }
 }
 
+impl Durability {
+    /// Returns what both say.
+    fn and(self, other: Self) -> Self {
+        let stripe = self.stripe.zip(other.stripe);
+        Self {
+            copies: self.copies.min(other.copies),
+            stripe: stripe.map(|((data, one), (_, another))| (data, one.min(another))),
+            view: self.view.max(other.view),
+            is_degraded: self.is_degraded || other.is_degraded,
+        }
+    }
+}
+
 impl CoreState {
-    /// Returns how durable something is that was committed to a shard, with a body on these sets.
-    pub(super) fn durability_on(&self, shard: u16, sets: &[SetPlace]) -> Durability {
+    /// Returns how durable something is that was committed to a shard, with a body on these sets that this core wrote.
+    pub(super) async fn durability_of(self: &Rc<Self>, shard: u16, sets: &[SetPlace]) -> Durability {
+        let (here, sets) = (self.durability_on(shard, sets), sets.to_vec());
+        let ask = move |owner: Rc<CoreState>| async move { owner.durability_on(shard, &sets) };
+        here.and(self.call(self.layout.core_of(shard), ask).await)
+    }
+
+    /// Returns how durable it is as far as this core knows.
+    fn durability_on(&self, shard: u16, sets: &[SetPlace]) -> Durability {
         let (shape, drives) = (self.layout.geometry_of(0).shape, &self.writer_of(shard).drives);
         let whole = |set: &SetPlace| drives.copies(*set).filter(|copy| copy.drive.is_whole()).count();
         let least = sets.iter().map(whole).min();
@@ -78,14 +99,18 @@ impl Core {
                 ShardReply::Found(found) => found,
                 other => other.mistaken(),
             };
-        Ok(found.map(|(found, pins)| {
+        let found = found.map(|(found, pins)| {
             let sets = match &found {
                 Found::Entry(found) => found.slices.all(),
                 Found::Inline { .. } => &[],
             };
-            let durability = state.durability_on(shard, sets);
+            let sets = sets.to_vec();
             state.tell(shard, ShardRequest::Unpin(pins));
-            durability
-        }))
+            sets
+        });
+        match found {
+            Some(sets) => Ok(Some(state.durability_of(shard, &sets).await)),
+            None => Ok(None),
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: a copy that is late is not held to be bad. What it answers in the end is dropped, once it has told how
 //! fast its drive is.
 
-use std::future::{pending, poll_fn};
+use std::future::{pending, poll_fn, ready};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -19,18 +19,21 @@ use crate::ring::Buffer;
 /// What a drive answers to a read.
 type Answer = (Result<(), DeviceError>, Buffer);
 
-/// Waits for a read of bytes of a set, of the copy on a home, and reads another copy too when that is late. Returns
-/// what came first without an error, and from which home it is. A caller that gives up may call again.
+/// Waits for a read of bytes of a set, of the copy on a home, and reads another copy too when that is late, but none
+/// that is `bad`. Returns what came first without an error, and from which home it is. A caller that gives up may call
+/// again.
 pub(super) async fn answer_of(
     (core, drives): (&Rc<CoreState>, &Drives),
     (at, offset, length): (SetPlace, u32, usize),
-    (home, read): (usize, &mut IoFuture),
+    (home, bad): (usize, &[usize]),
+    read: &mut IoFuture,
     patience: &mut Option<Patience>,
 ) -> (Answer, usize) {
     let Some(paces) = drives.paces() else { return (read.await, home) };
     let mut other = None;
-    for _ in 0..LATE_MAX {
-        let has_patience = patience.get_or_insert_with(|| paces.patience());
+    for turn in 0..LATE_MAX {
+        let again = || if turn == 0 { paces.patience() } else { paces.patience_again() };
+        let has_patience = patience.get_or_insert_with(again);
         let answered = poll_fn(|context| match read.as_mut().poll(context) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending if has_patience.is_over(context) => Poll::Ready(None),
@@ -40,7 +43,7 @@ pub(super) async fn answer_of(
             return (answer, home);
         }
         *patience = None;
-        other = core.pool.try_take(length).zip(drives.hedge(at, home));
+        other = core.pool.try_take(length).zip(drives.hedge(at, home, bad));
         if other.is_some() {
             break;
         }
@@ -58,8 +61,10 @@ pub(super) async fn answer_of(
             (answer, copy.at)
         }
         Either::Left((failed, _)) => {
+            // A caller that gives up here and calls again gets it once more.
+            *read = Box::pin(ready(failed));
             let answer = hedge.await;
-            if answer.0.is_ok() { (answer, copy.at) } else { (failed, home) }
+            if answer.0.is_ok() { (answer, copy.at) } else { (read.await, home) }
         }
         Either::Right(_) => (read.await, home),
     }

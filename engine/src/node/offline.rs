@@ -19,6 +19,12 @@ pub enum OfflineError {
     IsOut,
     /// The node can not go on without it: the set has no redundancy, or too many others are out or not up to date.
     IsNeeded,
+    /// Without it no large object can be stored, since one more loss would lose it.
+    StopsLarge,
+    /// It is out of the view, and about to come back.
+    IsReturning,
+    /// Another drive failed meanwhile, and no view can follow the one that was begun.
+    Failed,
 }
 
 impl fmt::Display for OfflineError {
@@ -30,6 +36,12 @@ impl fmt::Display for OfflineError {
                 "the node can not go on without the drive: nothing is kept elsewhere, or other drives are out or not up \
                  to date yet"
             }
+            Self::StopsLarge => {
+                "without the drive large objects could not be stored, since one more loss would lose them: puts of more \
+                 than 64 KiB would be answered with 503"
+            }
+            Self::IsReturning => "the drive is about to come back into the view",
+            Self::Failed => "another drive failed meanwhile, and shards may have stopped writing",
         })
     }
 }
@@ -39,14 +51,14 @@ impl std::error::Error for OfflineError {}
 impl Core {
     /// Takes a drive out of the view. When this returns, the view without it is in use on every drive that stays,
     /// nothing is sent to the drive any more, and it may be pulled. Returns the number of that view. The drive comes
-    /// back as one that failed does.
+    /// back as one that failed does. With `force` it leaves also where no large objects can be stored behind that.
     ///
     /// # Errors
-    /// Returns [`OfflineError`], and the drive stays.
-    pub async fn take_offline(&self, number: u16) -> Result<(u32, u32), OfflineError> {
+    /// Returns [`OfflineError`]. The drive stays, unless a change that was begun could not be ended.
+    pub async fn take_offline(&self, number: u16, force: bool) -> Result<(u32, u32), OfflineError> {
         let state = self.state();
         let drive = state.layout.place_of(number).ok_or(OfflineError::Unknown)?;
-        let change = move |core: Rc<CoreState>| async move { core.leave_by_word(drive).await };
+        let change = move |core: Rc<CoreState>| async move { core.leave_by_word(drive, force).await };
         // A change that has begun goes on, even if nobody waits for it any more.
         state.call_or(0, change, |_, _| ()).await
     }
@@ -54,16 +66,24 @@ impl Core {
 
 impl CoreState {
     /// Changes the view on core 0.
-    async fn leave_by_word(self: Rc<Self>, drive: u16) -> Result<(u32, u32), OfflineError> {
+    async fn leave_by_word(self: Rc<Self>, drive: u16, force: bool) -> Result<(u32, u32), OfflineError> {
         let _turn = self.turn_to_change().await;
-        if self.is_out(drive) || self.has_left(drive) {
-            return Err(OfflineError::IsOut);
+        if self.has_left(drive) {
+            return Err(if self.is_out(drive) { OfflineError::IsOut } else { OfflineError::IsReturning });
         }
         if !self.layout.is_redundant() || !self.views.may_change.get() {
             return Err(OfflineError::IsNeeded);
         }
-        let (epoch, counter) =
-            self.carry_out(Change::default().without(drive)).await.ok_or(OfflineError::IsNeeded)?;
+        let shape = self.layout.geometry_of(0).shape;
+        let left =
+            (0..self.layout.drives()).filter(|other| *other != drive && !self.has_left(*other)).count();
+        if shape.is_striped() && left <= shape.data() && !force {
+            return Err(OfflineError::StopsLarge);
+        }
+        let Some((epoch, counter)) = self.carry_out(Change::default().without(drive)).await else {
+            let may_go_on = self.views.may_change.get();
+            return Err(if may_go_on { OfflineError::IsNeeded } else { OfflineError::Failed });
+        };
         self.views.reasons.borrow_mut().insert(drive, REASON.to_owned());
         let number = self.layout.geometry_of(drive).drive;
         tracing::warn!(drive = number, epoch, counter, "a drive left the view, as the operator asked");

@@ -392,6 +392,12 @@ impl ObjectReader {
         }
     }
 
+    /// Returns whether the next bytes are verified already, so that [`Self::next`] gives them at once.
+    pub fn is_more_ready(&self) -> bool {
+        let Source::Slices(reader) = &self.source else { return false };
+        reader.striped.as_ref().is_some_and(|striped| striped.is_ready())
+    }
+
     /// Returns the next verified bytes in order, or `None` at the end.
     ///
     /// # Errors
@@ -534,7 +540,8 @@ async fn read_record(
         read.await
     } else {
         let (answer, home) =
-            answer_of((core, drives), (at, first, end), (copy.home.get(), &mut read), &mut None).await;
+            answer_of((core, drives), (at, first, end), (copy.home.get(), copy.bad), &mut read, &mut None)
+                .await;
         copy.home.set(home);
         answer
     };
@@ -816,11 +823,13 @@ impl SliceReader {
         }
         let of_data = (at, piece.planned.data_at(), piece.planned.read_bytes());
         let mut patience = piece.patience.take();
+        let bad: Vec<usize> = piece.bad.iter().map(|(home, _)| *home).collect();
         if let Some(header) = &mut piece.header {
             let of_header = (at, place.offset, BLOCK_BYTES);
             let ((result, buffer), home) = match may_hedge {
                 true => {
-                    answer_of((&pin.core, pin.drives()), of_header, (piece.home, header), &mut patience).await
+                    answer_of((&pin.core, pin.drives()), of_header, (piece.home, &bad), header, &mut patience)
+                        .await
                 }
                 false => (header.await, piece.home),
             };
@@ -840,8 +849,14 @@ impl SliceReader {
         }
         let ((result, buffer), home) = match may_hedge {
             true => {
-                answer_of((&pin.core, pin.drives()), of_data, (piece.home, &mut piece.data), &mut patience)
-                    .await
+                answer_of(
+                    (&pin.core, pin.drives()),
+                    of_data,
+                    (piece.home, &bad),
+                    &mut piece.data,
+                    &mut patience,
+                )
+                .await
             }
             false => ((&mut piece.data).await, piece.home),
         };

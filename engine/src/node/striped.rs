@@ -108,6 +108,11 @@ struct Ready {
 }
 
 impl StripedReading {
+    /// Returns whether what comes next is verified.
+    pub fn is_ready(&self) -> bool {
+        self.ready.is_some()
+    }
+
     /// Returns the next verified bytes of the range, or counts those of the drive that is to be read.
     ///
     /// # Errors
@@ -397,14 +402,20 @@ impl Group {
                 self.start(body, &members, pieces);
             }
             let flaws = self.wait_for_enough(body).await;
-            let Some(reads) = self.reads.take() else { panic!("the reads were started") };
-            if reads.lacks_header() {
-                // Whoever asked for it went on without the drive that was late.
-                self.headers.borrow_mut().ask_again();
-                continue;
+            for MemberFlaw { member, of_header, flaw } in flaws {
+                self.error = Some(self.refused(body, member, flaw));
+                self.bad.push((member, of_header));
+                if of_header {
+                    self.headers.borrow_mut().bad.push(member);
+                }
             }
-            if flaws.is_empty() {
-                let Planned { slice, columns, .. } = &self.planned;
+            let Some(mut reads) = self.reads.take() else { panic!("the reads were started") };
+            let Planned { slice, columns, .. } = &self.planned;
+            if reads.are_enough(columns, slice.shape.data()) {
+                let late = reads.keep_enough(columns, slice.shape.data());
+                late.into_iter().for_each(|read| let_end(&body.pin.core, read));
+                // Headers that are late are to be asked for by whoever needs them.
+                self.headers.borrow_mut().ask_again();
                 // What is merely late, or slow, is not missing.
                 let is_missing = |member: usize| {
                     let copy = slice.copy(body.pin.drives(), member);
@@ -418,27 +429,19 @@ impl Group {
                 let pieces = reads.pieces(slice, codec_of(body), &self.headers, columns.clone());
                 return pieces.map_err(|flaw| Halt::Failed(self.refused(body, 0, flaw)));
             }
-            for MemberFlaw { member, of_header, flaw } in flaws {
-                self.error = Some(self.refused(body, member, flaw));
-                self.bad.push((member, of_header));
-                if of_header {
-                    self.headers.borrow_mut().bad.push(member);
-                }
-            }
-            // What another group has asked for, and this one did not wait for, is asked for again.
+            // What another group has asked for, and gave up, is asked for again.
             self.headers.borrow_mut().ask_again();
         }
     }
 
     /// Waits until the members that are read are verified, or as many as are enough where some drives are late.
     async fn wait_for_enough(&mut self, body: StripedBody<'_>) -> Vec<MemberFlaw> {
-        let (core, enough) = (&body.pin.core, self.planned.slice.shape.data());
         let is_clients = !body.gentle && body.from_home.is_none();
         for _ in 0..LATE_MAX {
             if self.is_hedged {
                 break;
             }
-            let again = || body.pin.drives().paces().filter(|_| is_clients).map(Paces::patience);
+            let again = || body.pin.drives().paces().filter(|_| is_clients).map(Paces::patience_again);
             let Some(patience) = self.patience.take().or_else(again) else { break };
             let Some(reads) = &mut self.reads else { panic!("the reads were started") };
             let ended = reads.finish_enough(&self.planned.slice, &self.headers, None, Some(&patience));
@@ -449,17 +452,11 @@ impl Group {
         }
         let Some(reads) = &mut self.reads else { panic!("the reads were started") };
         let Planned { slice, columns, .. } = &self.planned;
-        let enough = Some((columns, enough)).filter(|_| self.is_hedged);
-        let Ended::All(flaws) = reads.finish_enough(slice, &self.headers, enough, None).await else {
-            panic!("nobody is impatient")
-        };
-        if let Some((wanted, enough)) = enough {
-            reads.keep_enough(wanted, enough).into_iter().for_each(|read| let_end(core, read));
-            // Headers that are late are to be asked for by whoever needs them.
-            self.headers.borrow_mut().ask_again();
-            self.is_hedged = false;
+        let enough = Some((columns, slice.shape.data())).filter(|_| self.is_hedged);
+        match reads.finish_enough(slice, &self.headers, enough, None).await {
+            Ended::All(flaws) => flaws,
+            Ended::Late => panic!("nobody is impatient"),
         }
-        flaws
     }
 
     /// Reads other members too, where some are late, so many that these are not needed. Returns whether there are
@@ -468,7 +465,9 @@ impl Group {
         let Planned { slice, length, columns, .. } = &self.planned;
         let Some(reads) = &mut self.reads else { panic!("the reads were started") };
         let drives = body.pin.drives();
-        let (members, late) = (reads.members(), reads.late());
+        // Headers that others have asked for may never come.
+        self.headers.borrow_mut().ask_again();
+        let (members, late, verified) = (reads.members(), reads.late(), reads.verified());
         let bad: Vec<usize> = self.bad.iter().map(|(member, _)| *member).collect();
         let is_fast = |member: &usize| {
             let copy = drives.member(slice.at, *member);
@@ -477,12 +476,12 @@ impl Group {
         let others = (0..slice.shape.members()).filter(|member| !members.contains(member));
         let others: Vec<usize> = others
             .filter(|member| !bad.contains(member) && is_fast(member))
-            .take(slice.shape.data() + late.len() - members.len())
+            .take(slice.shape.data().saturating_sub(verified.len()))
             .collect();
-        if members.len() - late.len() + others.len() < slice.shape.data() {
+        if late.is_empty() || verified.len() + others.len() < slice.shape.data() {
             return false;
         }
-        let made = late.iter().filter(|member| columns.contains(member)).count();
+        let made = columns.clone().filter(|member| !verified.contains(member)).count();
         let buffers = GroupReads::buffers(&self.headers.borrow(), &others, made, *length);
         let Some(pieces) = buffers.try_take(&body.pin.core.pool) else { return false };
         let watches: Vec<_> =

@@ -161,7 +161,7 @@ impl ObjectWriter {
         let commit = PutCommit { bucket, key, size, meta, condition, body };
         match self.core.ask(self.shard, ShardRequest::Put(commit)).await? {
             ShardReply::Object(info) => {
-                self.fill_receipt();
+                self.fill_receipt().await;
                 Ok(info)
             }
             other => other.mistaken(),
@@ -183,7 +183,7 @@ impl ObjectWriter {
         let commit = PartCommit { bucket, key, upload, number, etag, checksum, segment };
         match self.core.ask(self.shard, ShardRequest::PutPart(commit)).await? {
             ShardReply::Part(info) => {
-                self.fill_receipt();
+                self.fill_receipt().await;
                 Ok(info)
             }
             other => other.mistaken(),
@@ -195,14 +195,14 @@ impl ObjectWriter {
         self.receipt.get_or_insert_default().clone()
     }
 
-    fn fill_receipt(&self) {
+    async fn fill_receipt(&self) {
+        let Some(receipt) = &self.receipt else { return };
         let sets = match &self.body {
             Incoming::Inline(_) => &[],
             Incoming::Slices(writer) => writer.sets.all(),
             Incoming::Growing(growing) => growing.writer.sets.all(),
         };
-        let receipt = self.receipt.iter();
-        receipt.for_each(|receipt| receipt.fill(self.core.durability_on(self.shard, sets)));
+        receipt.fill(self.core.durability_of(self.shard, sets).await);
     }
 
     async fn finish(&mut self) -> Result<Body> {

@@ -179,3 +179,57 @@ fn a_slow_drive_is_passed_over_and_trusted_again_once_it_is_fast() {
         }
     }
 }
+
+/// Damages the first piece of every slice that a drive has something of.
+fn damage_slices(world: &Mirror, drive: usize) {
+    for offset in world.drives[drive].blocks_starting_with(b"RBSLICE3") {
+        world.drives[drive].damage(offset + 4096 + 100, |bytes| bytes[0] ^= 1);
+    }
+}
+
+/// The only good copy is on a slow drive: the bad one is not read again and again because of that.
+#[test]
+fn a_damaged_copy_is_not_read_in_place_of_one_that_is_late() {
+    let mut world = mirrors(720, (2, 1), 4, 2);
+    world.options.read_cache_bytes_per_core = 0;
+    let node = must_open(&world, &[0, 1], false);
+    let (id, _) = fill(&world, &node, 0, 6);
+    let keys = store(&world, &node, id);
+    read(&world, &node, id, &keys, 2000);
+    world.drives[1].slow_down(40);
+    read(&world, &node, id, &keys, 1000);
+    damage_slices(&world, 0);
+    let took = read(&world, &node, id, &keys, 200);
+    assert!(took[199] < 1_000_000, "{took:?}");
+    let after = metrics(&world, &node);
+    assert!(after.mended_copies > 0 && after.refused_reads == 0, "{after:?}");
+    close(&world, node);
+}
+
+/// One member of a stripe is damaged, and the drive of another one answers nothing: parity stands in for both.
+#[test]
+fn parity_stands_in_for_what_is_damaged_and_what_is_late_at_once() {
+    for seed in 730..736 {
+        let mut world = striped(seed, 6, (4, 2), 6, 2);
+        world.options.read_cache_bytes_per_core = 0;
+        let node = must_open(&world, &[0, 1, 2, 3, 4, 5], false);
+        let (id, stored) = fill(&world, &node, 0, 12);
+        let keys = store(&world, &node, id);
+        read(&world, &node, id, &keys, 2000);
+        let patience_us = metrics(&world, &node).read_patience_us;
+        damage_slices(&world, 0);
+        world.drives[3].stand_still_us(30_000_000);
+        let took = read(&world, &node, id, &keys, 300);
+        assert!(took[299] < 100_000 + 4 * patience_us, "seed {seed}: {:?}", &took[280..]);
+        compare(&world, &node, id, &stored);
+        // Long objects are read ahead in several groups.
+        let (on, sim) = (node.clone(), world.sim.clone());
+        let took_us = world.run(async move {
+            let began_us = sim.now_us();
+            get(&on.any_core(), id, b"key 5").await.expect("read").expect("it is there");
+            sim.now_us() - began_us
+        });
+        assert!(took_us < 200_000, "seed {seed}: {took_us} us");
+        close(&world, node);
+    }
+}

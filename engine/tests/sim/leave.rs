@@ -441,7 +441,7 @@ fn a_view_that_is_given_up_is_caught() {
 fn a_drive_that_is_taken_offline_leaves_at_once() {
     let offline = |world: &Mirror, node: &Rc<SimNode>, number: u16| {
         let core = node.any_core();
-        world.run(async move { core.take_offline(number).await })
+        world.run(async move { core.take_offline(number, false).await })
     };
     let needed = Err(OfflineError::IsNeeded);
     let worlds = [
@@ -487,7 +487,8 @@ fn a_drive_that_is_taken_offline_leaves_at_once() {
             let drive = &report.drives[usize::from(number)];
             assert!(drive.reason.as_deref().is_some_and(|reason| reason.contains("operator")), "{drive:?}");
         }
-        assert_eq!(offline(&world, &node, may_leave), needed, "{name}");
+        let refused = offline(&world, &node, may_leave);
+        assert!(matches!(refused, Err(OfflineError::IsNeeded)), "{name}: {refused:?}");
         compare(&world, &node, id, &stored);
         world.crash(node);
         // Without those that are out, and without the word that they are gone.
@@ -502,6 +503,14 @@ fn a_drive_that_is_taken_offline_leaves_at_once() {
         compare(&world, &node, id, &stored);
         close(&world, node);
     }
+    // With the second of four gone, nothing large could be stored.
+    let world = striped(644, 4, (2, 2), 4, 1);
+    let node = must_open(&world, &[0, 1, 2, 3], false);
+    assert!(offline(&world, &node, 0).is_ok());
+    assert_eq!(offline(&world, &node, 1), Err(OfflineError::StopsLarge));
+    let core = node.core(0);
+    world.run(async move { core.take_offline(1, true).await }).expect("by force");
+    close(&world, node);
     let world = mirrors(643, (2, 0), 4, 1);
     let node = must_open(&world, &[0, 1], false);
     assert_eq!(offline(&world, &node, 0), needed, "without redundancy");

@@ -7,6 +7,7 @@ use super::timer::CoreSleep;
 use crate::auth::AuthError;
 use crate::client::Client;
 use crate::memory::{Reservation, ResponseMemory};
+use crate::next_piece;
 use crate::throttle::Pace;
 use bytes::{Buf, Bytes};
 use http::{Method, StatusCode, Uri};
@@ -184,11 +185,17 @@ impl Body for ResponseBody {
             return Poll::Ready(next);
         }
         let mut gathered = Gathered::default();
-        while !(gathered.is_full() || gathered.has_remaining() && this.inner.is_end_stream()) {
+        loop {
             match this.poll_inner(context) {
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(piece) => gathered.add(piece),
+                    Ok(piece) => {
+                        gathered.add(piece);
+                        let is_ready = next_piece::is_ready() && !gathered.is_full();
+                        if gathered.has_remaining() && !is_ready {
+                            break;
+                        }
+                    }
                     // Trailers have no data.
                     Err(frame) => this.next = Some(Some(Ok(frame.map_data(|_| Gathered::default())))),
                 },

@@ -15,6 +15,7 @@ use super::error::{EngineResult, from_body};
 use crate::auth::Trailers;
 use crate::auth::hash::Md5;
 use crate::checksum::{Algorithm, Hasher, encode_md5};
+use crate::next_piece;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -216,7 +217,8 @@ pub async fn body_of(mut reader: ObjectReader, length: u64) -> S3Result<Body> {
         return Ok(Body::from(first));
     }
     let remaining = length - first.len() as u64;
-    let outgoing = Local { first: Some(first), remaining, next: step(reader) };
+    let is_more_ready = reader.is_more_ready();
+    let outgoing = Local { first: Some(first), is_more_ready, remaining, next: step(reader) };
     Ok(StreamingBlob::new(Outgoing(SendWrapper::new(outgoing))).into())
 }
 
@@ -245,6 +247,8 @@ fn step(mut reader: ObjectReader) -> Step {
 /// The chunks that are still to be sent. It stays on its core.
 struct Local {
     first: Option<Bytes>,
+    /// What comes behind `first` is there too.
+    is_more_ready: bool,
     /// The number of bytes after `first`.
     remaining: u64,
     next: Step,
@@ -256,6 +260,7 @@ struct Outgoing(SendWrapper<Local>);
 impl Local {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, StdError>>> {
         if let Some(first) = self.first.take() {
+            next_piece::say_is_ready(self.is_more_ready);
             return Poll::Ready(Some(Ok(first)));
         }
         if self.remaining == 0 {
@@ -271,6 +276,7 @@ impl Local {
                 return self.fail(Box::new(error));
             }
         };
+        next_piece::say_is_ready(reader.is_more_ready());
         match self.remaining.checked_sub(piece.len() as u64) {
             Some(remaining) => self.remaining = remaining,
             None => return self.fail(StdError::from("the object ran over its length")),

@@ -3,11 +3,9 @@
 
 use super::Server;
 use super::access::Caller;
-use super::error::EngineResult;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use ringbolt_engine::node::{Durability, ObjectWriter, Receipt};
 use ringbolt_engine::types::{BucketId, ObjectInfo, Version};
-use s3s::S3Result;
 
 /// The header by which a request asks for a receipt, whatever its value, and of the answer that has it.
 pub const DURABILITY: HeaderName = HeaderName::from_static("x-ringbolt-durability");
@@ -22,17 +20,18 @@ pub fn ask(caller: &Caller, writer: &mut ObjectWriter) -> Option<Receipt> {
     is_asked(caller).then(|| writer.receipt())
 }
 
-/// Returns the receipt of a version that was just committed, if the request asks for it and it is still there.
+/// Returns the receipt of a version that was just committed, if the request asks for it and it is still there. That a
+/// receipt can not be had changes nothing about the commit.
 pub async fn of_version(
     server: &Server,
     caller: &Caller,
     (bucket, key): (BucketId, &[u8]),
     info: &ObjectInfo,
-) -> S3Result<Option<Durability>> {
+) -> Option<Durability> {
     if !is_asked(caller) {
-        return Ok(None);
+        return None;
     }
-    server.core.durability(bucket, key, Version::Generation(info.generation)).await.s3()
+    server.core.durability(bucket, key, Version::Generation(info.generation)).await.ok().flatten()
 }
 
 /// Adds a receipt to the headers of an answer.

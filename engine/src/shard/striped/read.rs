@@ -79,10 +79,15 @@ pub fn choose_members(
     if wanted.clone().all(|member| is(member, Rank::Fast)) {
         return Some(wanted.collect());
     }
+    let is_asked_again =
+        |member: usize| drives.member(slice.at, member).is_some_and(|copy| copy.drive.is_asked_again());
+    let are_whole = |member| is(member, Rank::Fast) || is(member, Rank::Slow);
+    if wanted.clone().all(are_whole) && wanted.clone().any(is_asked_again) {
+        return Some(wanted.collect());
+    }
     let data = slice.shape.data();
     let of = |rank: Rank| (0..ranks.len()).filter(move |member| is(*member, rank));
-    let are_whole = wanted.clone().all(|member| is(member, Rank::Fast) || is(member, Rank::Slow));
-    if are_whole && of(Rank::Fast).count() < data {
+    if wanted.clone().all(are_whole) && of(Rank::Fast).count() < data {
         return Some(wanted.collect());
     }
     let chosen: Vec<usize> = of(Rank::Fast).chain(of(Rank::Slow)).chain(of(Rank::Last)).take(data).collect();
@@ -218,11 +223,7 @@ impl GroupReads {
         let within = (self.start, self.length);
         poll_fn(|context| {
             self.reads.iter_mut().for_each(|read| read.poll(context, slice, headers, within));
-            let are_enough = |(wanted, count): (&Range<usize>, usize)| {
-                let verified = || self.reads.iter().filter(|read| read.piece.is_some());
-                let of_wanted = verified().filter(|read| wanted.contains(&read.member)).count();
-                of_wanted == wanted.len() || verified().count() >= count
-            };
+            let are_enough = |(wanted, count): (&Range<usize>, usize)| self.are_enough(wanted, count);
             if enough.is_some_and(are_enough) || self.reads.iter().all(MemberRead::is_over) {
                 let flawed = self.reads.iter_mut().filter_map(|read| {
                     let (of_header, flaw) = read.flaw.take()?;
@@ -248,9 +249,15 @@ impl GroupReads {
         self.reads.iter().map(|read| read.member).collect()
     }
 
-    /// Returns whether a member was read for which nobody reads the header.
-    pub fn lacks_header(&self) -> bool {
-        self.reads.iter().any(|read| read.lacks_header)
+    /// Returns the members that are verified.
+    pub fn verified(&self) -> Vec<usize> {
+        self.reads.iter().filter(|read| read.piece.is_some()).map(|read| read.member).collect()
+    }
+
+    /// Returns whether the members that are wanted are verified, or so many that these can be made, which is `enough`.
+    pub fn are_enough(&self, wanted: &Range<usize>, enough: usize) -> bool {
+        let verified = self.verified();
+        verified.len() >= enough || wanted.clone().all(|member| verified.contains(&member))
     }
 
     /// Keeps the members that are verified: those that are `wanted`, and so many others that there are `enough` if

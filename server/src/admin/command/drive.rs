@@ -1,8 +1,9 @@
 //! Commands about the drives of the node.
 
-use super::answer::Failure;
+use super::answer::{Failure, fields};
 use http::StatusCode;
 use ringbolt_engine::node::{CatchUpProgress, Core, DriveReport, DriveState, OfflineError, uuid_text};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Shows the drives that were ever in the set, with the part that each has in it, and what may be lost before
@@ -23,17 +24,27 @@ pub async fn list(core: &Core) -> Result<Value, Failure> {
     }))
 }
 
+/// The body of a request to take a drive offline.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Offline {
+    /// Also where no large objects can be stored behind that.
+    force: bool,
+}
+
 /// Takes a drive out of the view, and shows what [`list`] shows behind that.
 ///
 /// # Errors
 /// Returns why the drive stays.
-pub async fn take_offline(core: &Core, number: &str) -> Result<Value, Failure> {
+pub async fn take_offline(core: &Core, number: &str, body: &[u8]) -> Result<Value, Failure> {
     let unknown = || {
         let what_to_do = "see the numbers with `ringbolt drive list`";
         Failure::new(StatusCode::NOT_FOUND, format!("there is no drive {number:?} here"), what_to_do)
     };
     let number: u16 = number.parse().map_err(|_| unknown())?;
-    core.take_offline(number).await.map_err(|error| match error {
+    let Offline { force } =
+        if body.is_empty() { Offline::default() } else { fields(body, r#"{"force": true}"#)? };
+    core.take_offline(number, force).await.map_err(|error| match error {
         OfflineError::Unknown => unknown(),
         OfflineError::IsOut => Failure::new(
             StatusCode::CONFLICT,
@@ -44,6 +55,21 @@ pub async fn take_offline(core: &Core, number: &str) -> Result<Value, Failure> {
             StatusCode::CONFLICT,
             error.to_string(),
             "leave it where it is; see `ringbolt drive list`, and try again once all others are in",
+        ),
+        OfflineError::StopsLarge => Failure::new(
+            StatusCode::CONFLICT,
+            error.to_string(),
+            "bring another drive back first, or repeat it with --force",
+        ),
+        OfflineError::IsReturning => Failure::new(
+            StatusCode::CONFLICT,
+            error.to_string(),
+            "try again once `ringbolt drive list` has it in",
+        ),
+        OfflineError::Failed => Failure::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            error.to_string(),
+            "see the server's log; a restart decides what became of the drives",
         ),
     })?;
     list(core).await

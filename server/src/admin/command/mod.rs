@@ -96,7 +96,7 @@ async fn run<H: Handler>(
         Command::ShowClock => clock::show(core).await,
         Command::ConfirmClock => clock::confirm(core).await,
         Command::ListDrives => drive::list(core).await,
-        Command::TakeOffline(number) => drive::take_offline(core, number).await,
+        Command::TakeOffline(number) => drive::take_offline(core, number, body).await,
     }
 }
 

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use ringbolt_engine::node::ReplaceOptions;
 use ringbolt_server::run::{human_size, replace_with_progress};
 use ringbolt_tool_common::units::human_time;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,7 +49,8 @@ struct ListArgs {
 ///
 /// Where the drive stands in an enclosure with lights (/sys/class/enclosure), the light of its slot is lit. Else the
 /// drive is read in a pattern, half a second on and half a second off, which its own light shows. Run it on the machine
-/// that has the drive. It only reads, and the server goes on.
+/// that has the drive. It only reads, and the server goes on. A light that stayed on because the command was interrupted
+/// goes out when it is run again.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ringbolt drive identify 1                          drive 1 of `ringbolt drive list`
@@ -79,7 +80,7 @@ struct IdentifyArgs {
 ///
 /// The other drives get a view without it, and the server goes on as it does when a drive fails; no request fails.
 /// When the command ends, nothing is sent to the drive any more. It is refused where the server can not go on without
-/// the drive. Give the drive to the server again at the next start, and it is brought up to date; one that stays away
+/// the drive, and without --force where large objects could not be stored. Give the drive to the server again at the next start, and it is brought up to date; one that stays away
 /// is replaced with `ringbolt drive replace`.
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -88,6 +89,10 @@ struct OfflineArgs {
     /// Number of the drive, as `ringbolt drive list` has it
     #[arg(value_name = "NUMBER")]
     number: u16,
+    /// Also where no objects above 64 KiB could be stored behind that, as on four drives with stripes 2+2 when one is
+    /// out already
+    #[arg(long, env = "RINGBOLT_FORCE")]
+    force: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -138,7 +143,7 @@ pub fn run(args: &DriveArgs) -> Result<(), CliError> {
         DriveCommand::Identify(args) => show_drive(args),
         DriveCommand::Offline(args) => {
             let path = format!("drives/{}/offline", args.number);
-            let value = args.server.client()?.ask("POST", &path, None)?;
+            let value = args.server.client()?.ask("POST", &path, Some(&json!({ "force": args.force })))?;
             args.server.show(&value, |value| {
                 let view = format!("{}.{}", value["view"]["epoch"], value["view"]["counter"]);
                 format!("drive {} is out since view {view}, and may be pulled\n{}", args.number, text(value))
