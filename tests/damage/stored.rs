@@ -119,8 +119,12 @@ impl Stored {
         let paths: Vec<PathBuf> =
             (0..drives).map(|number| directory.join(format!("drive-{number}"))).collect();
         let all: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-        let shards = if redundancy.data_members > 1 { drives as u16 } else { SHARDS };
-        node::format_set(&all, DRIVE_BYTES, shards, redundancy, 4711);
+        let (drive_bytes, shards) = match redundancy.data_members {
+            1 => (DRIVE_BYTES, SHARDS),
+            // Each drive is the home of a shard, and there are copies of each on others.
+            _ => (DRIVE_BYTES + (DRIVE_BYTES >> 1) + (8 << 20), drives as u16),
+        };
+        node::format_set(&all, drive_bytes, shards, redundancy, 4711);
         let read = || paths.iter().map(|path| std::fs::read(path).expect("read the drive"));
         let (bodies, stacks) = (Mutex::new(Bodies::new()), Mutex::new(Stacks::new()));
         let upload = live(&paths, End::Close, async |core, id| {

@@ -74,13 +74,17 @@ impl CoreState {
         if !self.layout.is_redundant() || !self.views.may_change.get() {
             return Err(OfflineError::IsNeeded);
         }
+        let change = Change::default().without(drive);
+        if self.views.next(&change, &self.layout).is_none() {
+            return Err(OfflineError::IsNeeded);
+        }
         let shape = self.layout.geometry_of(0).shape;
         let left =
             (0..self.layout.drives()).filter(|other| *other != drive && !self.has_left(*other)).count();
         if shape.is_striped() && left <= shape.data() && !force {
             return Err(OfflineError::StopsLarge);
         }
-        let Some((epoch, counter)) = self.carry_out(Change::default().without(drive)).await else {
+        let Some((epoch, counter)) = self.carry_out(change).await else {
             let may_go_on = self.views.may_change.get();
             return Err(if may_go_on { OfflineError::IsNeeded } else { OfflineError::Failed });
         };
