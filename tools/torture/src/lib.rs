@@ -43,7 +43,7 @@ const VERSIONS: &str = "torture-versions";
 /// A second bucket keeps versions: there every key's versions and delete markers must be listed in their order
 /// and readable by their ids, whether versioning was enabled or suspended when they were written.
 ///
-/// Several --drive are one set, a mirror if nothing else is asked for. Then drives are taken away at random, too,
+/// Several --drive are one set, as `ringbolt format` makes it of as many. Then drives are taken away at random, too,
 /// never more at the same time than may be lost, and given back; they are brought up to date while the server serves,
 /// and it is killed meanwhile as well. A drive is taken away in two ways: a start is without it, where the set has to
 /// go on without the operator's word (from three drives on), or it fails under the server: a drive that is a file on
