@@ -52,8 +52,8 @@ const SUBSTITUTES: &[(&str, &str)] = &[
     (
         "ringbolt drive offline 1",
         "{ ringbolt  serve --data two --listen 127.0.0.1:0 --admin-listen off --drive dev/nvme1n1 --drive dev/nvme2n1 \
-         >two.log 2>&1 & for turn in $(seq 300); do ringbolt drive list --data two >/dev/null 2>&1 && break; sleep 0.1; \
-         done; ringbolt drive offline 1 --data two; outcome=$?; kill $!; wait $!; exit $outcome; }",
+         >two.log 2>&1 & for turn in $(seq 300); do ringbolt drive list --data two >/dev/null 2>&1 && break; \
+         sleep 0.1; done; ringbolt drive offline 1 --data two; outcome=$?; kill $!; wait $!; exit $outcome; }",
     ),
     ("/dev/sd", "dev/sd"),
     ("/dev/nvme1n1", "dev/nvme1n1"),

@@ -38,6 +38,7 @@ mod opening;
 mod progress;
 mod quota;
 pub(crate) mod read;
+mod receipt;
 #[expect(
     clippy::disallowed_methods,
     reason = "making a drive happens beside a node, and only its superblock is simulated"
@@ -57,7 +58,6 @@ mod write;
 pub use self::chunk::Chunk;
 pub use self::core::Core;
 pub use self::drives::{DriveReport, DriveState, DrivesReport};
-pub use self::durability::{Durability, Receipt};
 pub use self::error::OpenError;
 pub use self::format::{
     FormatError, FormatOptions, FormatReport, Redundancy, format_drive, is_drive, parse_uuid, uuid_text,
@@ -70,6 +70,7 @@ pub use self::open::{CoreSeed, NodeOptions, NodePlan};
 pub use self::opening::{Opening, OpeningProgress};
 pub use self::progress::CatchUpProgress;
 pub use self::read::{ObjectReader, Opened};
+pub use self::receipt::{Durability, Receipt};
 pub use self::replace::{ReplaceError, ReplaceOptions, ReplaceReport, make_replacement};
 pub use self::report::{Counters, SpaceReport};
 pub use self::scrub::ScrubOptions;

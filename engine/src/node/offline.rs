@@ -10,7 +10,7 @@ use super::views::Change;
 /// The reason that is shown of a drive that left by an operator's word.
 const REASON: &str = "taken offline by the operator";
 
-/// Why a drive can not be taken offline.
+/// The reason why a drive can not be taken offline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfflineError {
     /// The set has no drive of this number, or it was not given to this start.

@@ -15,7 +15,7 @@ use zerocopy::IntoBytes;
 
 use super::bodies::BodyCount;
 use super::chunk::appetite;
-use super::durability::Receipt;
+use super::receipt::Receipt;
 use super::state::{CoreState, Drive};
 use crate::device::{DeviceError, Durability};
 use crate::error::{EngineError, Result};

@@ -435,8 +435,8 @@ fn a_view_that_is_given_up_is_caught() {
     assert!(refused.contains("view"), "{refused}");
 }
 
-/// An operator takes drives offline while clients write. Nothing fails, nothing is lost, and a drive that the node needs
-/// stays.
+/// An operator takes drives offline while clients write. Nothing fails, nothing is lost, and a drive that the node
+/// needs stays.
 #[test]
 fn a_drive_that_is_taken_offline_leaves_at_once() {
     let offline = |world: &Mirror, node: &Rc<SimNode>, number: u16| {

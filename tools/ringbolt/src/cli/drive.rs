@@ -48,9 +48,9 @@ struct ListArgs {
 /// Show which drive is meant: light the lamp of its slot, or read from it every other half second
 ///
 /// Where the drive stands in an enclosure with lights (/sys/class/enclosure), the light of its slot is lit. Else the
-/// drive is read in a pattern, half a second on and half a second off, which its own light shows. Run it on the machine
-/// that has the drive. It only reads, and the server goes on. A light that stayed on because the command was interrupted
-/// goes out when it is run again.
+/// drive is read in a pattern, half a second on and half a second off, which its own light shows. Run it on the
+/// machine that has the drive. It only reads, and the server goes on. A light that stayed on because the command was
+/// interrupted goes out when it is run again.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ringbolt drive identify 1                          drive 1 of `ringbolt drive list`
@@ -80,8 +80,8 @@ struct IdentifyArgs {
 ///
 /// The other drives get a view without it, and the server goes on as it does when a drive fails; no request fails.
 /// When the command ends, nothing is sent to the drive any more. It is refused where the server can not go on without
-/// the drive, and without --force where large objects could not be stored. Give the drive to the server again at the next start, and it is brought up to date; one that stays away
-/// is replaced with `ringbolt drive replace`.
+/// the drive, and without --force where large objects could not be stored. Give the drive to the server again at the
+/// next start, and it is brought up to date; one that stays away is replaced with `ringbolt drive replace`.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ringbolt drive offline 1                           drive 1 of `ringbolt drive list`")]
