@@ -138,6 +138,14 @@ impl Watch {
         Some(Operation { watch: self.clone(), place, read: None })
     }
 
+    /// Counts a read like [`Self::begin`]. It tells the drive's pace.
+    fn begin_read(self: &Rc<Self>) -> Option<Operation> {
+        let mut operation = self.begin()?;
+        let began_us = self.paces.now_us();
+        operation.read = Some(Read { began_us, attended_after_us: None, is_waited_for: false });
+        Some(operation)
+    }
+
     /// Looks at the drive as long as it has something to do.
     async fn look(self: Rc<Self>) {
         let mut seen = self.answers.get();
@@ -254,12 +262,13 @@ impl Device for WatchedDevice {
     }
 
     fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture {
-        self.transfer(("read", offset, length), buffer, |buffer| self.device.read(offset, length, buffer))
+        let start = |buffer| self.device.read(offset, length, buffer);
+        transfer(self.watch.begin_read(), ("read", offset, length), buffer, start)
     }
 
     fn write(&self, offset: u64, length: usize, buffer: Buffer, durability: Durability) -> IoFuture {
         let start = |buffer| self.device.write(offset, length, buffer, durability);
-        self.transfer(("write", offset, length), buffer, start)
+        transfer(self.watch.begin(), ("write", offset, length), buffer, start)
     }
 
     fn flush(&self) -> FlushFuture {
@@ -271,25 +280,20 @@ impl Device for WatchedDevice {
     }
 }
 
-impl WatchedDevice {
-    fn transfer(
-        &self,
-        (name, offset, length): (&'static str, u64, usize),
-        buffer: Buffer,
-        start: impl FnOnce(Buffer) -> IoFuture,
-    ) -> IoFuture {
-        let Some(mut operation) = self.watch.begin() else {
-            return Box::pin(std::future::ready((Err(gone(name, offset, length)), buffer)));
-        };
-        if name == "read" {
-            let began_us = self.watch.paces.now_us();
-            operation.read = Some(Read { began_us, attended_after_us: None, is_waited_for: false });
-        }
-        let pool = buffer.pool().clone();
-        let running = start(buffer);
-        Box::pin(async move {
-            let left = || (Err(gone(name, offset, length)), Buffer::none(&pool));
-            operation.answer(running).await.unwrap_or_else(left)
-        })
-    }
+/// Starts a transfer that was counted, unless its drive has left.
+fn transfer(
+    operation: Option<Operation>,
+    (name, offset, length): (&'static str, u64, usize),
+    buffer: Buffer,
+    start: impl FnOnce(Buffer) -> IoFuture,
+) -> IoFuture {
+    let Some(operation) = operation else {
+        return Box::pin(std::future::ready((Err(gone(name, offset, length)), buffer)));
+    };
+    let pool = buffer.pool().clone();
+    let running = start(buffer);
+    Box::pin(async move {
+        let left = || (Err(gone(name, offset, length)), Buffer::none(&pool));
+        operation.answer(running).await.unwrap_or_else(left)
+    })
 }

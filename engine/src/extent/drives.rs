@@ -51,6 +51,11 @@ impl Reached {
         self.watch.as_ref().is_some_and(|watch| watch.paces().is_passed_over(watch.pace()))
     }
 
+    /// Returns whether it holds what it was given, and answers as soon as others do.
+    pub fn is_fast(&self) -> bool {
+        self.is_whole() && !self.is_passed_over()
+    }
+
     /// Returns whether it is to be read this time although it is slow.
     pub fn is_asked_again(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.paces().is_asked_again(watch.pace()))
@@ -283,8 +288,7 @@ impl Drives {
     /// Returns the copy of a set to read from because that on the drive at a place is late, and counts that. Those
     /// that are `bad` are left out.
     pub fn hedge(&self, place: SetPlace, late: usize, bad: &[usize]) -> Option<SetCopy<'_>> {
-        let is_fast = |copy: &SetCopy<'_>| copy.drive.is_whole() && !copy.drive.is_passed_over();
-        let fit = |copy: &SetCopy<'_>| copy.at != late && !bad.contains(&copy.at) && is_fast(copy);
+        let fit = |copy: &SetCopy<'_>| copy.at != late && !bad.contains(&copy.at) && copy.drive.is_fast();
         let other = self.copies(place).filter(fit).min_by_key(|copy| copy.drive.queue())?;
         let watch = self.get(late).watch.as_ref()?;
         watch.paces().may_hedge([watch.pace()]).then_some(other)

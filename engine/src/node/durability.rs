@@ -1,9 +1,10 @@
 //! The question how durable a version is that was committed before.
 
 use super::core::Core;
+use super::read::look_up;
 use super::receipt::Durability;
 use crate::error::Result;
-use crate::shard::{Found, ShardReply, ShardRequest};
+use crate::shard::Found;
 use crate::types::{BucketId, Version};
 
 impl Core {
@@ -19,23 +20,14 @@ impl Core {
     ) -> Result<Option<Durability>> {
         let state = self.state();
         let shard = state.layout.shard_of_key(bucket, key);
-        let found =
-            match state.ask(shard, ShardRequest::Lookup { bucket, key: key.to_vec(), version }).await? {
-                ShardReply::Found(found) => found,
-                other => other.mistaken(),
-            };
-        let found = found.map(|(found, pins)| {
-            let sets = match &found {
-                Found::Entry(found) => found.slices.all(),
-                Found::Inline { .. } => &[],
-            };
-            let sets = sets.to_vec();
-            state.tell(shard, ShardRequest::Unpin(pins));
-            sets
-        });
-        match found {
-            Some(sets) => Ok(Some(state.durability_of(shard, &sets).await)),
-            None => Ok(None),
-        }
+        // The pin keeps its sets where they are meanwhile.
+        let Some((found, _pin)) = look_up(state, shard, (bucket, key, version)).await? else {
+            return Ok(None);
+        };
+        let sets = match &found {
+            Found::Entry(found) => found.slices.all(),
+            Found::Inline { .. } => &[],
+        };
+        Ok(Some(state.durability_of(shard, sets).await))
     }
 }

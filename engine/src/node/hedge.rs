@@ -20,8 +20,8 @@ use crate::ring::Buffer;
 type Answer = (Result<(), DeviceError>, Buffer);
 
 /// Waits for a read of bytes of a set, of the copy on a home, and reads another copy too when that is late, but none
-/// that is `bad`. Returns what came first without an error, and from which home it is. A caller that gives up may call
-/// again.
+/// that is `bad`. The patience was begun with the read. Returns what came first without an error, and from which home
+/// it is. A caller that gives up may call again.
 pub(super) async fn answer_of(
     (core, drives): (&Rc<CoreState>, &Drives),
     (at, offset, length): (SetPlace, u32, usize),
@@ -31,9 +31,8 @@ pub(super) async fn answer_of(
 ) -> (Answer, usize) {
     let Some(paces) = drives.paces() else { return (read.await, home) };
     let mut other = None;
-    for turn in 0..LATE_MAX {
-        let again = || if turn == 0 { paces.patience() } else { paces.patience_again() };
-        let has_patience = patience.get_or_insert_with(again);
+    for _ in 0..LATE_MAX {
+        let has_patience = patience.get_or_insert_with(|| paces.patience_again());
         let answered = poll_fn(|context| match read.as_mut().poll(context) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending if has_patience.is_over(context) => Poll::Ready(None),

@@ -48,6 +48,7 @@ mod report;
 pub(crate) mod scrub;
 mod serve;
 pub mod sizing;
+mod slice_reader;
 pub(crate) mod state;
 mod striped;
 mod surroundings;

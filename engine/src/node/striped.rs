@@ -45,6 +45,14 @@ pub(super) struct StripedBody<'a> {
     pub from_home: Option<usize>,
 }
 
+impl StripedBody<'_> {
+    /// Returns the paces of the drives, if a client waits for what is read and other drives may stand in.
+    fn paces(&self) -> Option<&Rc<Paces>> {
+        let is_clients = !self.gentle && self.from_home.is_none();
+        self.pin.drives().paces().filter(|_| is_clients)
+    }
+}
+
 /// The headers of a slice, which groups of it share.
 type SharedHeaders = Rc<RefCell<Headers>>;
 
@@ -373,8 +381,7 @@ impl Group {
         let (drives, headers) = (body.pin.drives(), &mut self.headers.borrow_mut());
         self.reads = Some(GroupReads::start(slice, drives, headers, members, (*start, *length), pieces));
         self.is_hedged = false;
-        let is_clients = !body.gentle && body.from_home.is_none();
-        self.patience = drives.paces().filter(|_| is_clients).map(Paces::patience);
+        self.patience = body.paces().map(Paces::patience);
     }
 
     /// Reads until the wanted pieces are verified, from other members where some are bad, and returns them. It
@@ -436,12 +443,11 @@ impl Group {
 
     /// Waits until the members that are read are verified, or as many as are enough where some drives are late.
     async fn wait_for_enough(&mut self, body: StripedBody<'_>) -> Vec<MemberFlaw> {
-        let is_clients = !body.gentle && body.from_home.is_none();
         for _ in 0..LATE_MAX {
             if self.is_hedged {
                 break;
             }
-            let again = || body.pin.drives().paces().filter(|_| is_clients).map(Paces::patience_again);
+            let again = || body.paces().map(Paces::patience_again);
             let Some(patience) = self.patience.take().or_else(again) else { break };
             let Some(reads) = &mut self.reads else { panic!("the reads were started") };
             let ended = reads.finish_enough(&self.planned.slice, &self.headers, None, Some(&patience));
@@ -469,10 +475,8 @@ impl Group {
         self.headers.borrow_mut().ask_again();
         let (members, late, verified) = (reads.members(), reads.late(), reads.verified());
         let bad: Vec<usize> = self.bad.iter().map(|(member, _)| *member).collect();
-        let is_fast = |member: &usize| {
-            let copy = drives.member(slice.at, *member);
-            copy.is_some_and(|copy| copy.drive.is_whole() && !copy.drive.is_passed_over())
-        };
+        let is_fast =
+            |member: &usize| drives.member(slice.at, *member).is_some_and(|copy| copy.drive.is_fast());
         let others = (0..slice.shape.members()).filter(|member| !members.contains(member));
         let others: Vec<usize> = others
             .filter(|member| !bad.contains(member) && is_fast(member))

@@ -3,26 +3,19 @@
 use crate::http::all_run;
 use crate::unix_time::now_ms;
 use ringbolt_engine::node::{Environment, LocalTask};
-use std::cell::Cell;
 use std::time::Instant;
 
 /// The clock, random numbers and tasks of one core, for the engine.
 pub struct CoreEnvironment {
     start: Instant,
-    /// Counts how often a task gave way.
-    yields: Cell<u32>,
 }
-
-/// How often tasks give way to others until the core looks at its sockets and timers too, which takes a
-/// millisecond.
-const YIELDS_BETWEEN_LOOKS: u32 = 8;
 
 impl CoreEnvironment {
     /// Makes the environment of a core. Fails if the system gives no random numbers, so that later
     /// calls may rely on them.
     pub fn new() -> Result<Self, getrandom::Error> {
         getrandom::u64()?;
-        Ok(Self { start: Instant::now(), yields: Cell::new(0) })
+        Ok(Self { start: Instant::now() })
     }
 }
 
@@ -52,24 +45,17 @@ impl Environment for CoreEnvironment {
         Box::pin(monoio::time::sleep(std::time::Duration::from_millis(milliseconds)))
     }
 
-    /// monoio puts a task that wakes itself before all others, so another task wakes it, and looks at sockets
-    /// and timers only when no task is ready, which is seen to by every eighth call.
+    /// monoio puts a task that wakes itself before all others, and looks at sockets and timers only when no task is
+    /// ready.
     fn yield_now(&self) -> LocalTask {
-        let count = self.yields.get().wrapping_add(1);
-        self.yields.set(count);
-        Box::pin(async move {
-            match count % YIELDS_BETWEEN_LOOKS {
-                0 => all_run().await,
-                _ => monoio::spawn(async {}).await,
-            }
-        })
+        Box::pin(all_run())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::rc::Rc;
 
     /// Returns in which order two tasks ran that give way after each step.

@@ -20,6 +20,16 @@ pub fn parse(text: &str) -> Option<(u8, u8)> {
     Some((number(data)?, number(parity)?)).filter(|(data, parity)| *data > 1 && *parity > 0)
 }
 
+/// Returns how many drives of so many may be lost, if `ringbolt format` is not told anything else.
+pub fn failures_max_of(drives: usize) -> u8 {
+    match drives {
+        ..2 => 0,
+        2..4 => 1,
+        4..11 => 2,
+        _ => 3,
+    }
+}
+
 /// Returns the text that says these numbers.
 pub fn name(data_members: u8, failures_max: u8) -> String {
     match NAMES.get(usize::from(failures_max)) {

@@ -122,13 +122,8 @@ impl TortureArgs {
     fn failures_max(&self) -> usize {
         let named =
             |text: &String| redundancy::parse(text).map(|(_, failures_max)| usize::from(failures_max));
-        let by_default = match self.drive.len() {
-            ..2 => 0,
-            2..4 => 1,
-            4..11 => 2,
-            _ => 3,
-        };
-        self.redundancy.as_ref().and_then(named).unwrap_or(by_default)
+        let by_default = || usize::from(redundancy::failures_max_of(self.drive.len()));
+        self.redundancy.as_ref().and_then(named).unwrap_or_else(by_default)
     }
 
     fn minutes(&self) -> Option<Duration> {

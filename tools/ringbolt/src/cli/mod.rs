@@ -381,7 +381,7 @@ struct ServeArgs {
 ///
 /// Several --drive make one set, which is served together. If nothing else is asked for, two or three are a mirror:
 /// every byte is on two drives, one drive may be lost, and the space is half of what the drives have. Four and more
-/// have stripes: any two of them may be lost, and of six and more two thirds of the space are for objects.
+/// have stripes: any two of them may be lost, and of six and more at least two thirds of the space are for objects.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ringbolt format --drive /dev/nvme1n1               a whole block device

@@ -184,3 +184,13 @@ fn each_end_is_handed_over_before_the_next_is_looked_at() {
     }
     engine.finish().unwrap();
 }
+
+/// The engine formats by one table, and tools that do not have the engine know another one.
+#[test]
+fn as_many_drives_may_be_lost_as_tools_believe() {
+    use ringbolt_engine::node::Redundancy;
+    for drives in 1..=20 {
+        let said = ringbolt_tool_common::redundancy::failures_max_of(drives);
+        assert_eq!(Redundancy::of(drives).failures_max, said, "{drives} drives");
+    }
+}
