@@ -50,6 +50,21 @@ const SUBSTITUTES: &[(&str, &str)] = &[
     ("--path /dev/nvme1n1 --seconds 10", "--path dev/nvme1n1 --seconds 1"),
     // The server of all examples has one drive, which it needs.
     (
+        "ringbolt drive online /dev/nvme2n1",
+        "{ ringbolt  serve --data two --listen 127.0.0.1:0 --admin-listen off --drive dev/nvme1n1 --drive dev/nvme2n1 \
+         >two.log 2>&1 & for turn in $(seq 300); do ringbolt  drive list --data two >/dev/null 2>&1 && break; \
+         sleep 0.1; done; ringbolt  drive offline 1 --data two && ringbolt  drive online dev/nvme2n1 --data two; \
+         outcome=$?; kill $!; wait $!; exit $outcome; }",
+    ),
+    (
+        "ringbolt drive replace 1 --new /dev/nvme3n1",
+        "{ ringbolt  format --size 64MiB --shards 2 --drive one --drive other && { ringbolt  serve --data three \
+         --listen 127.0.0.1:0 --admin-listen off --drive one --drive other >three.log 2>&1 & \
+         for turn in $(seq 300); do ringbolt  drive list --data three >/dev/null 2>&1 && break; sleep 0.1; done; \
+         ringbolt  drive offline 1 --data three && ringbolt  drive replace 1 --new third --data three; \
+         outcome=$?; kill $!; wait $!; exit $outcome; }; }",
+    ),
+    (
         "ringbolt drive offline 1",
         "{ ringbolt  serve --data two --listen 127.0.0.1:0 --admin-listen off --drive dev/nvme1n1 --drive dev/nvme2n1 \
          >two.log 2>&1 & for turn in $(seq 300); do ringbolt drive list --data two >/dev/null 2>&1 && break; \

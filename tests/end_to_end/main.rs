@@ -36,6 +36,7 @@ mod mirror;
 mod multipart;
 mod object_lock;
 mod objects;
+mod online;
 mod permissions;
 mod plain_get;
 mod plan;

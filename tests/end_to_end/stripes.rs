@@ -1,5 +1,5 @@
-//! This test serves stripes over six drives: two are lost, come back, one is lost for good and replaced, and whatever
-//! is stored is read all the while.
+//! This test serves stripes over six drives: two are lost, come back, one is lost for good and replaced, and
+//! whatever is stored is read all the while.
 
 use crate::drive_set::{assert_all, drive_flags, list, ringbolt, until_whole};
 use crate::metrics::metrics;

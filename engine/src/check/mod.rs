@@ -24,7 +24,7 @@ pub use self::repair::{RepairError, Repaired};
 pub use crate::device::blocking::BlockingDevice;
 use crate::device::file::OpenDrive;
 use crate::device::{Device, DeviceError};
-use crate::extent::{Drives, Reached};
+use crate::extent::{DriveNumber, Drives, Reached};
 use crate::format::superblock::SuperblockOnDisk;
 use crate::node::layout::Layout;
 use crate::node::open::{choose_drives, missing_uuids, only};
@@ -150,6 +150,7 @@ impl Set {
     fn homes(&self, shard: u16) -> Drives {
         let reach = |drive: &u16| Reached {
             geometry: *self.layout.geometry_of(*drive),
+            number: DriveNumber::new(self.layout.geometry_of(*drive).drive),
             device: self.media[usize::from(*drive)].device.clone(),
             watch: None,
         };

@@ -19,6 +19,7 @@ use crate::format::superblock::SuperblockOnDisk;
 use crate::node::cache::ReadCache;
 use crate::node::layout::Layout;
 use crate::node::open::{CoreParts, choose_drives, next_epoch, only};
+use crate::node::seats::NoSeats;
 use crate::node::{Core, OpenError};
 use crate::ring::Pool;
 use crate::ring::mailbox::{Mailbox, Notifier};
@@ -109,6 +110,7 @@ fn open_and_close(blocks: Vec<(&Medium, SuperblockOnDisk)>, outcome: Outcome) ->
         pool: Pool::new(ARENA_BYTES).map_err(CheckError::Memory)?,
         cache: ReadCache::new(0),
         devices: media.iter().map(|medium| medium.device.clone()).collect(),
+        seats: Rc::new(NoSeats),
         notifier: Rc::new(Alone),
     };
     let mailbox = Mailbox::mesh(1, 1).pop().unwrap_or_else(|| panic!("a mesh of one has one mailbox"));

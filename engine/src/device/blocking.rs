@@ -65,6 +65,10 @@ impl Device for BlockingDevice {
         true
     }
 
+    fn is_idle(&self) -> bool {
+        true
+    }
+
     fn read(&self, offset: u64, length: usize, mut buffer: Buffer) -> IoFuture {
         assert_aligned(offset, length, &buffer, self.drive.size_bytes);
         self.bytes_read.set(self.bytes_read.get() + length as u64);

@@ -214,6 +214,10 @@ impl<W: SharedWord + 'static> Device for LatchedDevice<W> {
         self.0.device.durable_write_flushes()
     }
 
+    fn is_idle(&self) -> bool {
+        self.0.device.is_idle()
+    }
+
     fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture {
         self.0.device.read(offset, length, buffer)
     }

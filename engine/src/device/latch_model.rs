@@ -49,6 +49,10 @@ impl Device for ModelDrive {
         true
     }
 
+    fn is_idle(&self) -> bool {
+        true
+    }
+
     fn read(&self, _: u64, _: usize, buffer: Buffer) -> IoFuture {
         Box::pin(std::future::ready((Ok(()), buffer)))
     }

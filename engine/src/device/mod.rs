@@ -24,6 +24,7 @@ pub(crate) mod pace;
 pub(crate) mod planted;
 #[cfg(feature = "record")]
 pub mod record;
+pub(crate) mod seat;
 pub(crate) mod transfer;
 pub mod uring;
 pub(crate) mod watch;
@@ -63,6 +64,8 @@ pub trait Device {
     fn durable_write_flushes(&self) -> bool {
         self.needs_flush()
     }
+    /// Returns whether everything that this core sent has been answered, also what nobody waits for any more.
+    fn is_idle(&self) -> bool;
     /// Reads into `buffer[..length]` from byte `offset`.
     fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture;
     /// Writes `buffer[..length]` at byte `offset`.

@@ -46,6 +46,10 @@ impl Device for SkipsFlush {
         false
     }
 
+    fn is_idle(&self) -> bool {
+        self.0.is_idle()
+    }
+
     fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture {
         self.0.read(offset, length, buffer)
     }
@@ -73,6 +77,10 @@ impl Device for AnswersFirst {
 
     fn needs_flush(&self) -> bool {
         false
+    }
+
+    fn is_idle(&self) -> bool {
+        self.device.is_idle()
     }
 
     fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture {

@@ -97,6 +97,10 @@ impl Device for RecordingDevice {
         self.inner.durable_write_flushes()
     }
 
+    fn is_idle(&self) -> bool {
+        self.inner.is_idle()
+    }
+
     fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture {
         self.inner.read(offset, length, buffer)
     }

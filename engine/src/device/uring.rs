@@ -87,6 +87,10 @@ impl Device for UringDevice {
         self.durable_write_flushes
     }
 
+    fn is_idle(&self) -> bool {
+        self.ring.is_idle(self.file)
+    }
+
     fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture {
         self.transfer("read", offset, length, buffer, Kind::Read)
     }

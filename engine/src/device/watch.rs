@@ -261,6 +261,10 @@ impl Device for WatchedDevice {
         self.device.durable_write_flushes()
     }
 
+    fn is_idle(&self) -> bool {
+        self.device.is_idle()
+    }
+
     fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture {
         let start = |buffer| self.device.read(offset, length, buffer);
         transfer(self.watch.begin_read(), ("read", offset, length), buffer, start)

@@ -47,6 +47,16 @@ pub enum Refusal {
     Full,
 }
 
+/// The room on a drive, in extents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// All that the drive has.
+    pub extents: u32,
+    pub free: u32,
+    /// How many of the free ones user data may not take.
+    pub held: u32,
+}
+
 /// An extent that was taken from the allocator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -204,13 +214,13 @@ impl ExtentAllocator {
         self.state.borrow().unclaimed == 0
     }
 
-    /// Returns the number of free extents, and how many of them user data may not take.
-    pub fn free(&self) -> (u32, u32) {
+    /// Returns how much room the drive has.
+    pub fn room(&self) -> Room {
         let state = self.state.borrow();
         let (free, held) = (state.free.len() as u32, state.held_back());
         let takeable =
             (free + held.gainable).saturating_sub(held.share).min(free.saturating_sub(held.working));
-        (free, free - takeable)
+        Room { extents: state.extents, free, held: free - takeable }
     }
 
     /// Returns the number of free extents beyond those that cleaners work in, if it differs from

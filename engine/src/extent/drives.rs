@@ -9,6 +9,7 @@
 //!   without the drives that failed.
 //! - The copies share one buffer, which nobody changes before the last of them is written.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -16,7 +17,7 @@ use std::task::{Context, Poll};
 use futures_util::future::join_all;
 
 use super::geometry::{Geometry, SetPlace};
-use super::members::{Member, Members};
+use super::members::{Member, Members, NO_DRIVE};
 use crate::device::flush::FlushGroup;
 use crate::device::pace::Paces;
 use crate::device::watch::{Part, Watch};
@@ -25,18 +26,56 @@ use crate::env::LocalFuture;
 use crate::format::FormatDamage;
 use crate::format::set::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES, SETS_MAX, SetV1};
 use crate::ring::{Buffer, Pool};
+use crate::view::DriveSet;
 
-/// A drive that is in the view and present.
+/// The number in the view of the drive that a core has at a place. Clones share it. A place where no drive is yet, or
+/// none any more, has none.
+#[derive(Clone)]
+pub struct DriveNumber(Rc<Cell<u16>>);
+
+impl DriveNumber {
+    pub fn new(number: u16) -> Self {
+        Self(Rc::new(Cell::new(number)))
+    }
+
+    /// Returns the number of a place without a drive.
+    pub fn none() -> Self {
+        Self::new(NO_DRIVE)
+    }
+
+    /// Returns the number, if a drive is there.
+    pub fn get(&self) -> Option<u16> {
+        Some(self.0.get()).filter(|number| *number != NO_DRIVE)
+    }
+
+    /// Gives the place a drive, or takes it away.
+    pub fn set(&self, number: Option<u16>) {
+        self.0.set(number.unwrap_or(NO_DRIVE));
+    }
+
+    /// Returns whether it is this one.
+    pub fn is(&self, number: u16) -> bool {
+        self.0.get() == number
+    }
+}
+
+/// A drive that is in the view and present, or a place for one.
 #[derive(Clone)]
 pub struct Reached {
     pub geometry: Geometry,
+    pub number: DriveNumber,
     pub device: Rc<dyn Device>,
     /// The watch over the drive, if the node can go on without it.
     pub watch: Option<Rc<Watch>>,
 }
 
 impl Reached {
-    /// Returns whether the view in use is without the drive, which was there when the node started.
+    /// Returns the extent that a set has on the drive.
+    fn extent_of(&self, members: &Members) -> Option<u32> {
+        members.on(self.number.get()?)
+    }
+
+    /// Returns whether the view in use is without the drive, or no drive is here.
     pub fn has_left(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.has_left())
     }
@@ -150,15 +189,15 @@ impl SetCopy<'_> {
     }
 }
 
-/// The drives that hold a shard's sets, the first home first. Behind the homes come those that hold only striped
-/// sets. Clones share them.
+/// The drives that hold a shard's sets. Those that were homes when the node started are the first. Behind them come
+/// those that hold only striped sets, and places for drives to come. Clones share them.
 #[derive(Clone)]
 pub struct Drives(Rc<AllDrives>);
 
 struct AllDrives {
     all: Vec<Reached>,
-    /// How many of them are homes.
-    homes: usize,
+    /// The places of the homes.
+    homes: Rc<Cell<DriveSet>>,
 }
 
 impl Drives {
@@ -174,23 +213,34 @@ impl Drives {
     /// Panics when there is no home.
     pub fn with_others(homes: Vec<Reached>, others: Vec<Reached>) -> Self {
         assert!(!homes.is_empty(), "a shard has a home");
-        let count = homes.len();
-        Self(Rc::new(AllDrives { all: homes.into_iter().chain(others).collect(), homes: count }))
+        let places = Rc::new(Cell::new((0..homes.len() as u16).collect()));
+        Self(Rc::new(AllDrives { all: homes.into_iter().chain(others).collect(), homes: places }))
     }
 
-    /// Returns the first `count` homes, at the same places, and the drives that are no homes.
+    /// Returns the first `count` of the homes that there were when the node started, at the same places, and the
+    /// drives that were no homes.
     pub fn first(&self, count: usize) -> Self {
-        Self::with_others(self.0.all[..count].to_vec(), self.0.all[self.0.homes..].to_vec())
+        Self::with_others(self.0.all[..count].to_vec(), self.0.all[self.count()..].to_vec())
     }
 
     /// Returns the number of homes.
     pub fn count(&self) -> usize {
-        self.0.homes
+        self.0.homes.get().len() as usize
+    }
+
+    /// Returns whether the drive at a place is a home.
+    pub fn is_home(&self, at: usize) -> bool {
+        self.0.homes.get().contains(at as u16)
+    }
+
+    /// Makes other places homes.
+    pub fn set_homes(&self, homes: DriveSet) {
+        self.0.homes.set(homes);
     }
 
     /// Returns the homes.
-    pub fn iter(&self) -> std::slice::Iter<'_, Reached> {
-        self.0.all[..self.0.homes].iter()
+    pub fn iter(&self) -> impl Iterator<Item = &Reached> {
+        self.0.homes.get().iter().map(|at| self.get(usize::from(at)))
     }
 
     /// Returns the homes and the other drives.
@@ -200,12 +250,22 @@ impl Drives {
 
     /// Returns the places of the homes that are in the view in use.
     pub fn places(&self) -> Vec<usize> {
-        (0..self.count()).filter(|at| !self.get(*at).has_left()).collect()
+        let homes = self.0.homes.get().iter().map(usize::from);
+        homes.filter(|at| !self.get(*at).has_left()).collect()
     }
 
     /// Returns the places of all drives that are in the view in use and may have something of the shard.
     pub fn all_places(&self) -> Vec<usize> {
         (0..self.all().len()).filter(|at| !self.get(*at).has_left()).collect()
+    }
+
+    /// Returns the places of all drives that are in the view in use and hold something: the homes, or all drives where
+    /// slices are striped.
+    pub fn places_to_read(&self) -> Vec<usize> {
+        match self.get(0).geometry.shape.is_striped() {
+            true => self.all_places(),
+            false => self.places(),
+        }
     }
 
     /// Returns the drive at a place.
@@ -216,7 +276,7 @@ impl Drives {
     /// Returns the member of a striped set with this number, if the set has it on a drive that can be reached.
     pub fn member(&self, place: SetPlace, member: usize) -> Option<SetCopy<'_>> {
         let Member { drive: number, extent } = place.members.iter().nth(member)?;
-        let at = self.0.all.iter().position(|drive| drive.geometry.drive == number)?;
+        let at = self.0.all.iter().position(|drive| drive.number.is(number))?;
         let drive = self.get(at);
         (!drive.has_left()).then_some(SetCopy { at, drive, extent })
     }
@@ -225,7 +285,7 @@ impl Drives {
     pub fn copies(&self, place: SetPlace) -> impl Iterator<Item = SetCopy<'_>> {
         let here = self.all().iter().enumerate().filter(|(_, drive)| !drive.has_left());
         here.filter_map(move |(at, drive)| {
-            let extent = place.members.on(drive.geometry.drive)?;
+            let extent = drive.extent_of(&place.members)?;
             Some(SetCopy { at, drive, extent })
         })
     }
@@ -255,7 +315,7 @@ impl Drives {
     /// Panics when no copy can be reached. Sets are known only if one can: [`Self::set_of`].
     pub fn copy(&self, place: SetPlace, at: usize) -> SetCopy<'_> {
         let drive = self.get(at);
-        if let Some(extent) = place.members.on(drive.geometry.drive)
+        if let Some(extent) = drive.extent_of(&place.members)
             && !drive.has_left()
         {
             return SetCopy { at, drive, extent };
@@ -266,7 +326,7 @@ impl Drives {
     /// Returns the drive with the shortest queue that has a copy of a set, beside those that are `bad`. One
     /// that is slow is chosen after others, and one that is brought up to date is the last choice.
     pub fn pick(&self, place: SetPlace, bad: &[usize]) -> Option<usize> {
-        if self.count() == 1 {
+        if self.all().len() == 1 {
             // Most nodes have no choice, and every read comes here.
             return bad.is_empty().then_some(0);
         }
@@ -429,9 +489,9 @@ impl SetWriter {
             let (device, flush) = change(at, &drive.device, flush);
             (Reached { device, ..drive.clone() }, flush)
         });
-        let (mut homes, flushes): (Vec<_>, Vec<_>) = changed.unzip();
-        let others = homes.split_off(self.drives.count());
-        Self::new(Drives::with_others(homes, others), flushes, self.losses.clone())
+        let (all, flushes): (Vec<_>, Vec<_>) = changed.unzip();
+        let drives = Drives(Rc::new(AllDrives { all, homes: self.drives.0.homes.clone() }));
+        Self::new(drives, flushes, self.losses.clone())
     }
 
     /// Drops the drive at a place among the homes from the view, because it failed.
@@ -481,7 +541,7 @@ impl SetWriter {
         if let [only] = self.flushes.as_slice() {
             return only.flush().await;
         }
-        self.flush_those(|at| at < self.drives.count()).await
+        self.flush_those(|at| self.drives.is_home(at)).await
     }
 
     /// Makes what was written to slices before durable: on every home, or on every drive if slices are striped.
@@ -493,8 +553,8 @@ impl SetWriter {
             return self.flush().await;
         }
         let has = |at: usize| {
-            let number = self.drives.get(at).geometry.drive;
-            sets.iter().any(|set| set.members.on(number).is_some())
+            let drive = self.drives.get(at);
+            sets.iter().any(|set| drive.extent_of(&set.members).is_some())
         };
         self.flush_those(has).await
     }

@@ -18,7 +18,7 @@ pub struct Member {
 }
 
 /// The number of no drive.
-const NO_DRIVE: u16 = crate::format::superblock::NO_HOME;
+pub(super) const NO_DRIVE: u16 = crate::format::superblock::NO_HOME;
 
 /// One to [`MEMBERS_MAX`] extents on distinct drives. It is kept small, because every lookup carries one
 /// from core to core.

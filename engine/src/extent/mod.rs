@@ -15,7 +15,9 @@ pub mod sets;
 mod shape;
 pub mod slices;
 
-pub use self::drives::{Drives, Losses, MemberWrite, Outcomes, Reached, SetCopy, SetWriter, Writes};
+pub use self::drives::{
+    DriveNumber, Drives, Losses, MemberWrite, Outcomes, Reached, SetCopy, SetWriter, Writes,
+};
 pub use self::geometry::{Geometry, LogSet, SetPlace};
 pub use self::members::{MEMBERS_MAX, Member, Members};
 pub use self::shape::{Piece, Shape};

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use futures_util::FutureExt;
 
 use crate::device::{Device, DeviceError, Durability, FlushFuture, IoFuture};
-use crate::extent::{Drives, Geometry, Reached, Shape};
+use crate::extent::{DriveNumber, Drives, Geometry, Reached, Shape};
 use crate::format::superblock::ShardRootOnDisk;
 use crate::index::Step;
 use crate::ring::{Buffer, Pool};
@@ -75,7 +75,12 @@ impl FuzzDrive {
     /// Recovers the shard from `root`, and checks the recovered state.
     pub fn recover(self, root: ShardRootOnDisk) {
         let (device, geometry, settings) = (Rc::new(self) as Rc<dyn Device>, geometry(), settings());
-        let drives = Drives::new(vec![Reached { geometry, device, watch: None }]);
+        let drives = Drives::new(vec![Reached {
+            geometry,
+            number: DriveNumber::new(geometry.drive),
+            device,
+            watch: None,
+        }]);
         let outcome = POOL.with(|pool| {
             let source = Source {
                 shard: SHARD,
@@ -124,6 +129,10 @@ impl Device for FuzzDrive {
 
     fn needs_flush(&self) -> bool {
         false
+    }
+
+    fn is_idle(&self) -> bool {
+        true
     }
 
     fn read(&self, offset: u64, length: usize, mut buffer: Buffer) -> IoFuture {

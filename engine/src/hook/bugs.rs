@@ -85,6 +85,10 @@ pub enum Bug {
     ParityOverPadding,
     /// What another drive was asked for since one was late is written anew on the late one.
     MendLateDrive,
+    /// A drive takes a seat while what was sent to it at another place is still on its way.
+    SeatWhileBusy,
+    /// A drive takes a seat, and no shard claims what it has there.
+    SeatWithoutClaims,
 }
 
 impl Bug {
@@ -112,7 +116,7 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 20] = [
+    pub const AIMED: [Self; 22] = [
         Self::IgnoreMark,
         Self::ContinueTornLog,
         Self::ReuseNumberEarly,
@@ -133,6 +137,8 @@ impl Bug {
         Self::ShortRowWithoutParity,
         Self::ParityOverPadding,
         Self::MendLateDrive,
+        Self::SeatWhileBusy,
+        Self::SeatWithoutClaims,
     ];
 
     /// Returns the name that the command line and reports use.
@@ -175,6 +181,8 @@ impl Bug {
             Self::ShortRowWithoutParity => "short-row-without-parity",
             Self::ParityOverPadding => "parity-over-padding",
             Self::MendLateDrive => "mend-late-drive",
+            Self::SeatWhileBusy => "seat-while-busy",
+            Self::SeatWithoutClaims => "seat-without-claims",
         }
     }
 }

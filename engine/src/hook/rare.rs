@@ -84,10 +84,12 @@ pub enum Rare {
     DriveSilent,
     /// A drive that was out of the view was brought up to date, and is a home again.
     DriveBack,
+    /// A drive came while the node ran.
+    DriveSeated,
 }
 
 impl Rare {
-    pub const COUNT: usize = 37;
+    pub const COUNT: usize = 38;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
@@ -126,6 +128,7 @@ impl Rare {
         Self::DriveDropped,
         Self::DriveSilent,
         Self::DriveBack,
+        Self::DriveSeated,
     ];
 
     /// Returns the name that reports use.
@@ -168,6 +171,7 @@ impl Rare {
             Self::DriveDropped => "drive-dropped",
             Self::DriveSilent => "drive-silent",
             Self::DriveBack => "drive-back",
+            Self::DriveSeated => "drive-seated",
         }
     }
 }

@@ -65,8 +65,7 @@ type Done = Result<(), Halt>;
 /// Starts to bring drives back that are out of the view or may be homes again, from core 0.
 pub(super) fn start(core: &Rc<CoreState>) {
     let layout = &core.layout;
-    let is_wanted =
-        |drive: &u16| layout.was_out(*drive) || layout.shards_to_return_to(*drive).next().is_some();
+    let is_wanted = |drive: &u16| layout.was_out(*drive) || !core.shards_to_return_to(*drive).is_empty();
     let drives: Vec<u16> = (0..layout.drives()).filter(is_wanted).collect();
     let core = core.clone();
     if !drives.is_empty() {
@@ -79,8 +78,8 @@ pub(super) fn start(core: &Rc<CoreState>) {
 }
 
 /// Brings one drive up to date, and gives up when the node closes or the drive fails.
-async fn bring_back(core: &Rc<CoreState>, drive: u16) {
-    let number = core.layout.geometry_of(drive).drive;
+pub(super) async fn bring_back(core: &Rc<CoreState>, drive: u16) {
+    let number = core.number_of(drive);
     let conflict = move |there: Rc<CoreState>| async move { there.allocator(drive).has_conflict() };
     if core.call(core.layout.allocator_core(drive), conflict).await {
         give_up(core, drive, "two shards have the same extent on it".to_owned()).await;
@@ -127,12 +126,13 @@ async fn give_up(core: &Rc<CoreState>, drive: u16, reason: String) {
 
 /// Makes the drive a home of its shards, whose logs stand still meanwhile.
 async fn become_home(core: &Rc<CoreState>, drive: u16) -> bool {
-    for shard in core.layout.shards_to_return_to(drive) {
+    let shards = core.shards_to_return_to(drive);
+    for shard in shards.iter().copied() {
         let pause = move |there: Rc<CoreState>| async move { there.shard(shard).log.pause().await };
         core.call_or(core.layout.core_of(shard), pause, |_, ()| ()).await;
     }
     let changed = core.change_view(Change::home(drive)).await;
-    for shard in core.layout.shards_to_return_to(drive) {
+    for shard in shards {
         core.send(core.layout.core_of(shard), Box::new(move |there| there.shard(shard).log.go_on()));
     }
     changed
@@ -142,7 +142,15 @@ async fn shards_catch_up(core: &Rc<CoreState>, drive: u16) -> Done {
     let sums = core.layout.catch_up_of(drive);
     sums.begin(core.environment.monotonic_us());
     // The drive has to know what all of them need before any takes an extent of it.
-    for shard in core.layout.shards_to_fill(drive) {
+    let homes = core.shards_to_return_to(drive);
+    let shards: Vec<u16> = match core.layout.geometry_of(0).shape.is_striped() {
+        // Each of them may have slices there.
+        true => (0..core.layout.shards).collect(),
+        false => homes.clone(),
+    };
+    let filled =
+        |shard: u16| Filled { shard, drive, is_home: homes.contains(&shard), gone: core.gives_way_to(drive) };
+    for shard in shards.iter().copied() {
         let tell = move |there: Rc<CoreState>| async move {
             let shard = there.shard(shard);
             shard.hold_back_again();
@@ -151,16 +159,28 @@ async fn shards_catch_up(core: &Rc<CoreState>, drive: u16) -> Done {
         sums.add(PASSES * core.call_or(core.layout.core_of(shard), tell, |_, _| ()).await);
     }
     // And each gets what it needs there before a new set of another one may.
-    for shard in core.layout.shards_to_fill(drive) {
-        let work =
-            move |there: Rc<CoreState>| async move { CatchUp::of(&there, shard, drive).add_members().await };
+    for shard in shards.iter().copied() {
+        let filled = filled(shard);
+        let work = move |there: Rc<CoreState>| async move { CatchUp::of(&there, filled).add_members().await };
         core.call_or(core.layout.core_of(shard), work, |_, _| ()).await?;
     }
-    for shard in core.layout.shards_to_fill(drive) {
-        let work = move |there: Rc<CoreState>| async move { CatchUp::of(&there, shard, drive).run().await };
+    for shard in shards {
+        let filled = filled(shard);
+        let work = move |there: Rc<CoreState>| async move { CatchUp::of(&there, filled).run().await };
         core.call_or(core.layout.core_of(shard), work, |_, _| ()).await?;
     }
     Ok(())
+}
+
+/// What a drive is to hold of a shard.
+struct Filled {
+    shard: u16,
+    /// The place of the drive.
+    drive: u16,
+    /// The drive is to be a home of the shard, and not only to hold striped slices of it.
+    is_home: bool,
+    /// The numbers of the drives whose place it takes.
+    gone: Vec<u16>,
 }
 
 /// A shard on its core, and a drive that is to be its home again.
@@ -168,8 +188,8 @@ struct CatchUp {
     core: Rc<CoreState>,
     shard: Rc<Shard>,
     drive: u16,
-    /// The drive is to be a home of the shard, and not only to hold striped slices of it.
     is_home: bool,
+    gone: Vec<u16>,
     /// Copies that could not be judged in a pass, since no other one could be read.
     unjudged: Cell<u64>,
     /// Bytes of this pass that are to be gone through yet, as far as was known.
@@ -177,14 +197,13 @@ struct CatchUp {
 }
 
 impl CatchUp {
-    fn of(core: &Rc<CoreState>, shard: u16, drive: u16) -> Self {
-        let is_home = core.layout.shards_to_return_to(drive).any(|other| other == shard);
+    fn of(core: &Rc<CoreState>, Filled { shard, drive, is_home, gone }: Filled) -> Self {
         let (core, shard) = (core.clone(), core.shard(shard));
-        Self { core, shard, drive, is_home, unjudged: Cell::new(0), left: Cell::new(0) }
+        Self { core, shard, drive, is_home, gone, unjudged: Cell::new(0), left: Cell::new(0) }
     }
 
     async fn run(self) -> Done {
-        let number = self.core.layout.geometry_of(self.drive).drive;
+        let number = self.core.number_of(self.drive);
         self.add_members().await?;
         if self.is_home {
             self.shard.roll().await?;
@@ -240,19 +259,18 @@ impl CatchUp {
 
     /// Returns whether a drive never comes back, because this one has taken its place.
     fn gives_way(&self, earlier: u16) -> bool {
-        let number = self.core.layout.geometry_of(self.drive).drive;
-        earlier != number && self.core.layout.start.view.has_place_of(number, earlier)
+        self.gone.contains(&earlier)
     }
 
     /// Returns the sets that need a member on the drive.
     fn lacking(&self) -> Vec<SetPlace> {
-        let number = self.core.layout.geometry_of(self.drive).drive;
+        let number = self.core.number_of(self.drive);
         self.shard.sets_without((number, self.is_home), |earlier| self.gives_way(earlier))
     }
 
     /// Gives every set that needs one a member on the drive.
     async fn add_members(&self) -> Done {
-        let number = self.core.layout.geometry_of(self.drive).drive;
+        let number = self.core.number_of(self.drive);
         loop {
             let lacking = self.lacking();
             if lacking.is_empty() {
@@ -293,8 +311,8 @@ impl CatchUp {
 
     async fn copies(&self) -> Done {
         let drives = &self.shard.writer.drives;
-        let number = self.core.layout.geometry_of(self.drive).drive;
-        let place = drives.all().iter().position(|drive| drive.geometry.drive == number);
+        let number = self.core.number_of(self.drive);
+        let place = drives.all().iter().position(|drive| drive.number.is(number));
         let home =
             place.unwrap_or_else(|| panic!("drive {number} is to hold something of shard {}", self.shard.id));
         let mut place = Vec::new();

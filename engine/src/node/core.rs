@@ -3,9 +3,7 @@
 //! Invariant: every operation is sent to the owner of its key. Nothing here touches a shard of
 //! another core.
 
-use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::barrier::Phase;
 use super::catch_up;
@@ -17,7 +15,6 @@ use super::report::{Counters, SpaceReport};
 use super::scrub::{self, ScrubOptions};
 use super::state::CoreState;
 use super::write::{ObjectWriter, Target, growing_bytes_max, write_table};
-use crate::device::file::OpenDrive;
 use crate::error::{EngineError, Result};
 use crate::extent::allocator::ExtentAllocator;
 use crate::format::parts::PARTS_IN_RECORD_MAX;
@@ -52,27 +49,16 @@ const BUCKET_LOCK: u64 = 0;
 pub struct Core {
     state: Rc<CoreState>,
     driver: Option<Driver>,
-    /// They stay open and locked as long as any core lives.
-    drives: Option<Arc<Vec<OpenDrive>>>,
 }
 
 impl Core {
-    pub(super) fn new(
-        state: Rc<CoreState>,
-        driver: Option<Driver>,
-        drives: Option<Arc<Vec<OpenDrive>>>,
-    ) -> Self {
-        Self { state, driver, drives }
+    pub(super) fn new(state: Rc<CoreState>, driver: Option<Driver>) -> Self {
+        Self { state, driver }
     }
 
     /// Makes a core of a simulated node. Whoever made its parts drives them.
     pub(crate) fn simulated(state: Rc<CoreState>) -> Self {
-        Self::new(state, None, None)
-    }
-
-    /// Returns where a drive is, if the node is no simulated one.
-    pub(super) fn drive_path(&self, place: u16) -> Option<&Path> {
-        self.drives.as_ref()?.get(usize::from(place)).map(|drive| drive.path.as_path())
+        Self::new(state, None)
     }
 
     /// Returns the driver of the core's ring, which the owner of the thread must run.
@@ -266,14 +252,15 @@ impl Core {
     pub async fn space(&self) -> Result<SpaceReport> {
         let layout = self.state.layout.clone();
         let mut report = SpaceReport::default();
-        for drive in (0..layout.drives()).filter(|drive| !self.state.has_left(*drive)) {
-            let geometry = layout.geometry_of(drive);
-            report.physical_bytes += geometry.size_bytes();
+        let drives: Vec<u16> = self.state.places_in_view().collect();
+        for drive in drives {
+            let extent_bytes = u64::from(layout.geometry_of(drive).extent_bytes);
             let allocator = layout.allocator_core(drive);
-            let (free, held) =
-                self.state.call(allocator, move |core| async move { core.allocator(drive).free() }).await;
-            report.free_bytes += u64::from(free - held) * u64::from(geometry.extent_bytes);
-            report.reserved_bytes += u64::from(held) * u64::from(geometry.extent_bytes);
+            let room =
+                self.state.call(allocator, move |core| async move { core.allocator(drive).room() }).await;
+            report.physical_bytes += u64::from(room.extents) * extent_bytes;
+            report.free_bytes += u64::from(room.free - room.held) * extent_bytes;
+            report.reserved_bytes += u64::from(room.held) * extent_bytes;
         }
         for shard in 0..layout.shards {
             let space = match self.state.ask(shard, ShardRequest::Space).await? {

@@ -1,7 +1,7 @@
 //! The report of a node's drives: what part each has in the view, and how far those are that are brought up
 //! to date.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::core::Core;
@@ -109,7 +109,7 @@ impl Core {
             shards: 0,
             catch_up: None,
         };
-        let Some(place) = state.layout.place_of(number) else { return report };
+        let Some(place) = state.place_of(number) else { return report };
         report.state = match state.drives[usize::from(place)].part() {
             Part::Whole => DriveState::In,
             Part::CatchingUp | Part::Returning => DriveState::CatchingUp,
@@ -117,14 +117,14 @@ impl Core {
         };
         let reason = known.reasons.iter().find(|(of, _)| *of == place);
         report.reason = reason.map(|(_, reason)| reason.clone());
-        report.path = self.drive_path(place).map(Path::to_path_buf);
+        report.path = state.drive_path(place);
         let geometry = state.layout.geometry_of(place);
         if !state.has_left(place) {
-            let ask = move |core: Rc<CoreState>| async move { core.allocator(place).free() };
-            let (free, _) = state.call(state.layout.allocator_core(place), ask).await;
-            report.free_bytes = u64::from(free) * u64::from(geometry.extent_bytes);
+            let ask = move |core: Rc<CoreState>| async move { core.allocator(place).room() };
+            let room = state.call(state.layout.allocator_core(place), ask).await;
+            report.free_bytes = u64::from(room.free) * u64::from(geometry.extent_bytes);
+            report.size_bytes = u64::from(room.extents) * u64::from(geometry.extent_bytes);
         }
-        report.size_bytes = geometry.size_bytes();
         report.shards = (0..state.layout.shards)
             .filter(|shard| known.view.home_numbers(*shard).any(|home| home == number))
             .count() as u16;
@@ -151,6 +151,7 @@ impl CoreState {
 
     /// Returns how many drives hold what a shard holds, and may be believed.
     pub(super) fn whole_homes_of(&self, shard: u16) -> usize {
-        self.layout.homes_of(shard).iter().filter(|home| self.is_whole(**home)).count()
+        let homes = self.homes.borrow();
+        homes[usize::from(shard)].iter().filter(|home| self.is_whole(**home)).count()
     }
 }

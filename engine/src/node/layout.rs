@@ -19,6 +19,8 @@ use crate::types::BucketId;
 use crate::types::rules::DAY_MS;
 use crate::view::{DriveSet, bases_of};
 
+/// Number of drives that may come while the node runs, until it is started again.
+const SEATS: usize = 8;
 /// The shard that keeps the buckets.
 pub(super) const SYSTEM_SHARD: u16 = 0;
 
@@ -44,15 +46,40 @@ pub struct Layout {
     out: Vec<bool>,
     /// What this start makes of the view that it found.
     pub(crate) start: Box<StartView>,
-    /// Geometry and shard settings, by drive.
+    /// Geometry and shard settings, by drive. Behind those of the drives of the start come those of seats for drives
+    /// that come while the node runs.
     geometries: Vec<(Geometry, Settings)>,
     /// How far the opening of the shards is.
     pub opening: Arc<Opening>,
 }
 
 impl Layout {
+    /// Returns the number of drives that the node was started with.
     pub fn drives(&self) -> u16 {
         self.superblocks.len() as u16
+    }
+
+    /// Returns the number of places for drives: those of the start, and behind them seats for others.
+    pub fn places(&self) -> u16 {
+        self.geometries.len() as u16
+    }
+
+    /// Returns the seats for drives that come while the node runs.
+    pub fn seats(&self) -> std::ops::Range<u16> {
+        self.drives()..self.places()
+    }
+
+    /// Adds seats for drives that come while the node runs, if it can do without one of those that it has.
+    pub fn add_seats(&mut self) {
+        let seats = match self.is_redundant() {
+            true => SEATS.min(VIEW_DRIVES - self.superblocks.len()),
+            false => 0,
+        };
+        let (geometry, settings) = self.geometries[0];
+        let seat = (Geometry { drive: NO_HOME, extents: u32::MAX, drive_id: 0, ..geometry }, settings);
+        self.geometries.extend((0..seats).map(|_| seat));
+        self.latches.extend((0..seats).map(|_| Arc::new(Latch::new(self.cores))));
+        self.catch_ups.extend((0..seats).map(|_| CatchUpSums::default()));
     }
 
     /// Returns the core that a shard lives on.
@@ -70,12 +97,11 @@ impl Layout {
         &self.homes_of(shard)[..self.in_view[usize::from(shard)]]
     }
 
-    /// Returns the shards that have something on a drive that is brought up to date: those that it is to be a home of
-    /// again and, where slices are striped, the others.
-    pub fn shards_to_fill(&self, drive: u16) -> Vec<u16> {
-        match self.geometry_of(0).shape.is_striped() {
-            true => (0..self.shards).collect(),
-            false => self.shards_to_return_to(drive).collect(),
+    /// Returns the number of shards that may have something on a drive, and claim what they have there.
+    pub fn claims_on(&self, drive: u16) -> u16 {
+        match self.is_redundant() {
+            true => self.shards,
+            false => self.shards_of_drive(drive).count() as u16,
         }
     }
 
@@ -90,12 +116,12 @@ impl Layout {
         &self.homes[usize::from(shard)]
     }
 
-    /// Returns the places among the node's drives of all that may hold something of a shard: of its homes first and,
-    /// where slices are striped, of the others.
+    /// Returns the places of all that may hold something of a shard, once it is there: those of its homes first and,
+    /// if the node can do without one, those of all others.
     pub fn drives_of(&self, shard: u16) -> Vec<u16> {
         let homes = self.homes_of(shard);
-        let is_striped = self.geometry_of(0).shape.is_striped();
-        let others = (0..self.drives()).filter(|drive| is_striped && !homes.contains(drive));
+        let is_redundant = self.is_redundant();
+        let others = (0..self.places()).filter(|drive| is_redundant && !homes.contains(drive));
         homes.iter().copied().chain(others).collect()
     }
 
@@ -119,7 +145,7 @@ impl Layout {
     }
 
     /// Returns the place among the node's drives of the drive with this number in the view, or `None`
-    /// when it is not present.
+    /// when it was not present at the start.
     pub fn place_of(&self, number: u16) -> Option<u16> {
         let mut geometries = self.geometries.iter();
         geometries.position(|(geometry, _)| geometry.drive == number).map(|place| place as u16)

@@ -103,12 +103,12 @@ impl Mend {
             written = if had.is_ok() { verified } else { written };
         }
         buffer[written.clone()].copy_from_slice(&blocks[written]);
-        let (drive, extent) = (copy.drive.geometry.drive, copy.extent);
+        let (drive, extent) = (copy.drive.number.get(), copy.extent);
         match copy.write(offset, length, buffer, Durability::Deferred).await.0 {
             Ok(()) => {
                 reached(Rare::CopyMended);
                 core.repairs.set(core.repairs.get() + 1);
-                if let Some(place) = core.layout.place_of(drive) {
+                if let Some(place) = drive.and_then(|drive| core.place_of(drive)) {
                     core.layout.catch_up_of(place).copied(length as u64);
                 }
                 if copy.drive.is_whole() {

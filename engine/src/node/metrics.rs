@@ -110,17 +110,16 @@ impl Core {
         }
         sum.shards.sort_by_key(|shard| shard.shard);
         let (state, layout) = (self.state(), &self.state().layout);
-        let in_view = (0..layout.drives()).filter(|drive| !state.has_left(*drive)).count() as u64;
-        sum.drives_in = (0..layout.drives()).filter(|drive| state.is_whole(*drive)).count() as u64;
+        let in_view = state.places_in_view().count() as u64;
+        sum.drives_in = state.places_in_view().filter(|drive| state.is_whole(*drive)).count() as u64;
         sum.copies = layout.superblocks[0].parity_members + 1;
         sum.drives_catching_up = in_view - sum.drives_in;
-        let view = &layout.start.view;
+        let view = state.call(0, |core| async move { core.views.latest.borrow().clone() }).await;
         let has_its_place = |drive: &&ViewDriveOnDisk| view.successor_of(drive.number.get()).is_none();
         sum.drives_out = view.drives_known().filter(has_its_place).count() as u64 - in_view;
         let is_behind = |drive: &u16| !state.is_whole(*drive) && !state.is_out(*drive);
-        let behind = (0..layout.drives()).filter(is_behind);
-        sum.catch_ups =
-            behind.map(|drive| (layout.geometry_of(drive).drive, state.catch_up_of(drive))).collect();
+        let behind = (0..layout.places()).filter(is_behind);
+        sum.catch_ups = behind.map(|drive| (state.number_of(drive), state.catch_up_of(drive))).collect();
         let lacks = |shard: &u16| state.whole_homes_of(*shard) < usize::from(sum.copies);
         sum.degraded_shards = (0..layout.shards).filter(lacks).count() as u64;
         Ok(sum)

@@ -57,7 +57,7 @@ impl Core {
     /// Returns [`OfflineError`]. The drive stays, unless a change that was begun could not be ended.
     pub async fn take_offline(&self, number: u16, force: bool) -> Result<(u32, u32), OfflineError> {
         let state = self.state();
-        let drive = state.layout.place_of(number).ok_or(OfflineError::Unknown)?;
+        let drive = state.place_of(number).ok_or(OfflineError::Unknown)?;
         let change = move |core: Rc<CoreState>| async move { core.leave_by_word(drive, force).await };
         // A change that has begun goes on, even if nobody waits for it any more.
         state.call_or(0, change, |_, _| ()).await
@@ -75,12 +75,11 @@ impl CoreState {
             return Err(OfflineError::IsNeeded);
         }
         let change = Change::default().without(drive);
-        if self.views.next(&change, &self.layout).is_none() {
+        if self.views.next(&change, &self).is_none() {
             return Err(OfflineError::IsNeeded);
         }
         let shape = self.layout.geometry_of(0).shape;
-        let left =
-            (0..self.layout.drives()).filter(|other| *other != drive && !self.has_left(*other)).count();
+        let left = self.places_in_view().filter(|other| *other != drive).count();
         if shape.is_striped() && left <= shape.data() && !force {
             return Err(OfflineError::StopsLarge);
         }
@@ -89,7 +88,7 @@ impl CoreState {
             return Err(if may_go_on { OfflineError::IsNeeded } else { OfflineError::Failed });
         };
         self.views.reasons.borrow_mut().insert(drive, REASON.to_owned());
-        let number = self.layout.geometry_of(drive).drive;
+        let number = self.number_of(drive);
         tracing::warn!(drive = number, epoch, counter, "a drive left the view, as the operator asked");
         Ok((epoch, counter))
     }

@@ -19,6 +19,7 @@ use super::layout::{Layout, holds_nothing, joining, lacking_places, newest_view}
 use super::ledger::Ledgers;
 use super::message::Message;
 use super::opening::Opening;
+use super::seats::{RingSeats, Seats};
 use super::state::{CoreState, Drive};
 use super::view_change::LossesOfCore;
 use super::views::Views;
@@ -26,11 +27,12 @@ use crate::device::Device;
 use crate::device::file::OpenDrive;
 use crate::device::latch::LatchedDevice;
 use crate::device::pace::Paces;
+use crate::device::seat::SeatDevice;
 use crate::device::uring::UringDevice;
 use crate::device::watch::Part;
 use crate::env::Environment;
 use crate::extent::allocator::ExtentAllocator;
-use crate::extent::{Drives, Reached, SetWriter};
+use crate::extent::{DriveNumber, Drives, Reached, SetWriter};
 use crate::format::superblock::{
     DRIVE_IN, DRIVE_OUT, SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk, ViewOnDisk,
 };
@@ -138,11 +140,12 @@ impl NodePlan {
         let opened = chosen.opened(&members);
         let (drives, superblocks): (Vec<_>, Vec<_>) = only(drives, &opened).into_iter().unzip();
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
+        layout.add_seats();
         layout.start.leave_for_good(&options.without_drives);
         layout.limit_clock_step(options.clock_step_max_ms);
         adjust(&mut layout);
         let layout = Arc::new(layout);
-        let drives = Arc::new(drives);
+        let drives: Arc<Vec<_>> = Arc::new(drives.into_iter().map(Arc::new).collect());
         let peers: Arc<Vec<AtomicI32>> = Arc::new((0..options.cores).map(|_| AtomicI32::new(-1)).collect());
         let mesh = Mailbox::mesh(options.cores, MAILBOX_CAPACITY);
         let seeds = mesh.into_iter().enumerate().map(|(index, mailbox)| CoreSeed {
@@ -373,7 +376,7 @@ pub(crate) fn only<T>(all: Vec<T>, places: &[usize]) -> Vec<T> {
 pub struct CoreSeed {
     index: usize,
     layout: Arc<Layout>,
-    drives: Arc<Vec<OpenDrive>>,
+    drives: Arc<Vec<Arc<OpenDrive>>>,
     peers: Arc<Vec<AtomicI32>>,
     mailbox: Mailbox<Message<CoreState>>,
     arena_bytes: usize,
@@ -400,9 +403,10 @@ impl CoreSeed {
     /// Returns an error when the machine refuses the ring or the memory.
     pub fn start(self, environment: Rc<dyn Environment>) -> Result<Core, OpenError> {
         let pool = Pool::new(self.arena_bytes).map_err(RingError::Arena)?;
-        let files: Vec<i32> = self.drives.iter().map(|drive| drive.file.as_raw_fd()).collect();
+        let mut files: Vec<i32> = self.drives.iter().map(|drive| drive.file.as_raw_fd()).collect();
+        files.resize(usize::from(self.layout.places()), -1);
         let ring = Ring::new(self.index, self.peers, &files, pool.clone(), self.register_buffers)?;
-        let device = |(at, drive): (usize, &OpenDrive)| {
+        let device = |(at, drive): (usize, &Arc<OpenDrive>)| {
             Rc::new(UringDevice::new(ring.clone(), at as u32, drive)) as Rc<dyn Device>
         };
         let devices = self.drives.iter().enumerate().map(device);
@@ -414,8 +418,12 @@ impl CoreSeed {
         let devices = devices.collect();
         let cache = ReadCache::new(self.read_cache_bytes);
         let driver = Driver::new(ring.clone(), environment.clone());
-        let parts = CoreParts { environment, pool, cache, devices, notifier: Rc::new(ring.clone()) };
+        let (notifier, seats) = (Rc::new(ring.clone()), Rc::new(RingSeats(ring.clone())));
+        let parts = CoreParts { environment, pool, cache, devices, seats, notifier };
         let state = parts.assemble(self.index, self.layout, self.mailbox);
+        // They stay open and locked as long as any core has them.
+        let kept = state.drives.iter().zip(self.drives.iter());
+        kept.for_each(|(drive, open)| drop(drive.kept_open.replace(Some(open.clone()))));
         let weak = Rc::downgrade(&state);
         ring.on_message(Rc::new(move || {
             if let Some(state) = weak.upgrade() {
@@ -424,8 +432,7 @@ impl CoreSeed {
         }));
         // Messages that were sent before this ring could be notified are received now.
         state.receive();
-        // The drives stay open and locked as long as any core lives.
-        Ok(Core::new(state, Some(driver), Some(self.drives)))
+        Ok(Core::new(state, Some(driver)))
     }
 }
 
@@ -435,6 +442,7 @@ pub struct CoreParts {
     pub pool: Pool,
     pub cache: ReadCache,
     pub devices: Vec<Rc<dyn Device>>,
+    pub seats: Rc<dyn Seats>,
     pub notifier: Rc<dyn Notifier>,
 }
 
@@ -447,18 +455,21 @@ impl CoreParts {
         mailbox: Mailbox<Message<CoreState>>,
     ) -> Rc<CoreState> {
         let environment = self.environment;
-        let latch = |(drive, device)| LatchedDevice::new(device, layout.latch(drive), index);
-        let devices = (0..).zip(self.devices).map(latch);
         let paces = Paces::new(environment.clone());
-        let drive =
-            |(place, device)| Drive::new(device, &environment, &self.pool, part_of(&layout, place), &paces);
-        let drives: Vec<Drive> = (0..).zip(devices).map(drive).collect();
+        let latch = |place, device| LatchedDevice::new(device, layout.latch(place), index);
+        let drive = |(place, device)| {
+            let number = DriveNumber::new(layout.geometry_of(place).drive);
+            let part = part_of(&layout, place);
+            Drive::new(latch(place, device), (number, None), &environment, &self.pool, part, &paces)
+        };
+        let mut drives: Vec<Drive> = (0..).zip(self.devices).map(drive).collect();
+        drives.extend(layout.seats().map(|place| {
+            let (device, part) = (Rc::<SeatDevice>::default(), Some(Part::Out));
+            let seat = (DriveNumber::none(), Some(device.clone()));
+            Drive::new(latch(place, device), seat, &environment, &self.pool, part, &paces)
+        }));
         let kept = (0..layout.drives()).filter(|drive| layout.allocator_core(*drive) == index).map(|drive| {
-            let shards = match layout.geometry_of(drive).shape.is_striped() {
-                // Each of them may have striped slices there.
-                true => layout.shards,
-                false => layout.shards_of_drive(drive).count() as u16,
-            };
+            let shards = layout.claims_on(drive);
             let (device, superblock) =
                 (drives[usize::from(drive)].device.clone(), layout.superblocks[usize::from(drive)]);
             (drive, ExtentAllocator::new(device, self.pool.clone(), superblock, shards))
@@ -474,8 +485,10 @@ impl CoreParts {
                 .map(|shard| writer_of((&layout, &drives), here, shard))
                 .collect(),
             view: Cell::new(layout.start.view.number()),
+            homes: RefCell::new((0..layout.shards).map(|shard| layout.homes_of(shard).to_vec()).collect()),
             layout,
             drives,
+            seats: self.seats,
             views,
             pool: self.pool,
             cache: self.cache,
@@ -530,7 +543,8 @@ fn writer_of((layout, drives): (&Layout, &[Drive]), here: &Weak<CoreState>, shar
     let reach = |place: &u16| {
         let drive = &drives[usize::from(*place)];
         let (geometry, device) = (*layout.geometry_of(*place), drive.device.clone());
-        (Reached { geometry, device, watch: drive.watch.clone() }, drive.flush.clone())
+        let (number, watch) = (drive.number.clone(), drive.watch.clone());
+        (Reached { geometry, number, device, watch }, drive.flush.clone())
     };
     let places = layout.drives_of(shard);
     let (mut homes, flushes): (Vec<_>, Vec<_>) = places.iter().map(reach).unzip();

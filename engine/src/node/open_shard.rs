@@ -23,7 +23,10 @@ use crate::shard::{ChunkCopies, HomeRoot, RecoverError, Recovered, Shard, ShardP
 /// Returns an error when the shard can not be recovered, or when its extents also belong to another
 /// shard.
 pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), OpenError> {
-    let (homes, drives) = (core.layout.homes_of(id), core.layout.drives_of(id));
+    let homes = core.layout.homes_of(id);
+    // Nothing is in a seat yet.
+    let drives: Vec<u16> =
+        core.layout.drives_of(id).into_iter().filter(|place| !core.layout.seats().contains(place)).collect();
     let started = core.environment.monotonic_us();
     let recovered = match recover(core, id).await {
         Ok(recovered) => recovered,
@@ -43,7 +46,6 @@ pub(super) async fn open_shard(core: &Rc<CoreState>, id: u16) -> Result<(), Open
     let (geometry, settings) = core.layout.of_shard(id);
     let shard = Shard::new(ShardParts {
         id,
-        homes: homes.to_vec(),
         geometry,
         settings,
         surroundings: Rc::new(HomesOfCore::new(core, id)),

@@ -188,7 +188,7 @@ impl ObjectReader {
             return Ok(Opened::Object(Self::cached(object)));
         }
         if let Some(home) = wanted.home
-            && home >= core.writer_of(shard).drives.count()
+            && !core.writer_of(shard).drives.is_home(home)
             && !found.has_slices()
         {
             // Drives that are no homes hold striped slices alone.

@@ -286,6 +286,14 @@ fn take_place(view: &mut ViewOnDisk, drive: ViewDriveOnDisk) -> Result<(), Repla
     Ok(())
 }
 
+/// Returns the UUID of a drive, which a server may have open. It blocks.
+///
+/// # Errors
+/// Returns a [`ReplaceError`] that says what to do.
+pub fn uuid_of_drive(path: &Path) -> Result<[u8; 16], ReplaceError> {
+    Ok(read_while_used(path)?.drive_uuid)
+}
+
 /// Reads the superblock of a drive that a server may have open, and write meanwhile.
 fn read_while_used(path: &Path) -> Result<SuperblockOnDisk, ReplaceError> {
     let failed = |step: &'static str, error| DriveError::Io { path: path.to_owned(), step, error };

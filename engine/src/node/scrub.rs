@@ -57,7 +57,7 @@ pub(super) fn start(core: &Rc<CoreState>, options: ScrubOptions) {
         return;
     }
     for shard in core.own_shards() {
-        let sharing = core.layout.shards_of_drive(shard.homes[0]).count().max(1) as u64;
+        let sharing = core.layout.shards_of_drive(core.layout.first_home_of(shard.id)).count().max(1) as u64;
         let scrub = Scrub {
             core: Rc::downgrade(core),
             shard: shard.id,
@@ -127,7 +127,7 @@ impl Scrub {
         match next_of(&shard) {
             Next::Objects(objects) => self.objects(core, &shard, objects).await,
             Next::Uploads => {
-                for home in shard.writer.drives.all_places() {
+                for home in shard.writer.drives.places_to_read() {
                     let mut last = None;
                     while let Some((part, mut reader)) = part_behind(core, &shard, last.as_ref(), home)
                         && !self.is_over(core)
@@ -154,7 +154,7 @@ impl Scrub {
     async fn objects(&mut self, core: &Rc<CoreState>, shard: &Rc<Shard>, objects: Vec<(u32, Vec<u8>, u64)>) {
         for (bucket, key, generation) in objects {
             let read = loop {
-                let homes = shard.writer.drives.all_places();
+                let homes = shard.writer.drives.places_to_read();
                 match self.object(core, homes, (BucketId(bucket), &key, generation)).await {
                     Err(EngineError::Busy { .. }) if !self.is_over(core) => {
                         core.environment.sleep(YIELD_MS).await;
@@ -371,17 +371,19 @@ pub(super) async fn yield_to_others(core: &Rc<CoreState>, shard: &Shard) {
     }
 }
 
-/// Returns where a shard's position lies on the home at a place, a byte offset.
+/// Returns where a shard's position lies on the home at a place, a byte offset, if the drive was there at the start.
 fn place_of(core: &CoreState, shard: &Shard, home: usize) -> Option<u64> {
-    let roots = &core.layout.superblocks[usize::from(shard.homes[home])].roots;
+    let drive = *core.layout.drives_of(shard.id).get(home)?;
+    let roots = &core.layout.superblocks.get(usize::from(drive))?.roots;
     let slot = roots.iter().position(|root| root.kind.get() != 0 && root.shard.get() == shard.id)?;
     Some(SCRUB_START + (slot * BLOCK_BYTES) as u64)
 }
 
 /// Saves the position of a shard's scrub.
 pub(super) async fn save(core: &Rc<CoreState>, shard: &Shard) {
-    let Some(home) = shard.writer.drives.places().first().copied() else { return };
-    let Some(offset) = place_of(core, shard, home).filter(|_| !shard.log.has_failed()) else { return };
+    let homes = shard.writer.drives.places().into_iter();
+    let place = homes.filter_map(|home| Some((home, place_of(core, shard, home)?))).next();
+    let Some((home, offset)) = place.filter(|_| !shard.log.has_failed()) else { return };
     let mut buffer = core.pool.take_for_step(BLOCK_BYTES).await;
     let drive = shard.writer.drives.get(home);
     let block = shard.scrub.borrow().to_block(shard.id, drive.geometry.drive_id);

@@ -23,17 +23,21 @@ use super::cache::ReadCache;
 use super::layout::Layout;
 use super::ledger::Ledgers;
 use super::message::{Control, Message};
+use super::seats::Seats;
 use super::views::Views;
 use crate::device::Device;
+use crate::device::file::OpenDrive;
 use crate::device::flush::FlushGroup;
 use crate::device::latch::LatchedDevice;
 use crate::device::pace::Paces;
+use crate::device::seat::SeatDevice;
 use crate::device::watch::{Part, Watch, WatchedDevice};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
-use crate::extent::SetWriter;
 use crate::extent::allocator::ExtentAllocator;
+use crate::extent::{DriveNumber, SetWriter};
 use crate::format::BLOCK_BYTES;
+use crate::format::superblock::NO_HOME;
 use crate::hook::{Rare, reached};
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, Pool};
@@ -53,8 +57,14 @@ pub type NodeWatch = Rc<dyn Fn(&NodeChange)>;
 /// The answer to a control message, of a type that its sender knows.
 type ControlAnswer = Box<dyn Any + Send>;
 
-/// A drive as one core sees it.
+/// A drive as one core sees it, or a place for one.
 pub struct Drive {
+    /// Its number in the view. A place where no drive is has none.
+    pub(crate) number: DriveNumber,
+    /// Where its device goes, if the place had no drive when the node started.
+    pub(super) seat: Option<Rc<SeatDevice>>,
+    /// What keeps it open, if it is a real one.
+    pub(super) kept_open: RefCell<Option<Arc<OpenDrive>>>,
     pub device: Rc<dyn Device>,
     /// What `device` is: the drive's own device behind the latch that the cores share for flushes.
     /// Other cores call it by this type.
@@ -76,6 +86,7 @@ impl Drive {
     /// Makes a drive that is under watch if it has a part in a view that can do without it.
     pub fn new(
         latched: LatchedDevice,
+        (number, seat): (DriveNumber, Option<Rc<SeatDevice>>),
         environment: &Rc<dyn Environment>,
         pool: &Pool,
         part: Option<Part>,
@@ -89,11 +100,12 @@ impl Drive {
         };
         let flush = FlushGroup::new(device.clone(), environment.clone());
         let (spare_extents, slice_bytes) = (Cell::new(u32::MAX), Cell::new(0));
-        let question = Cell::new(part.and_then(|_| pool.try_take(BLOCK_BYTES)));
-        Self { device, latched, flush, spare_extents, slice_bytes, watch, question }
+        let question = part.filter(|_| seat.is_none()).and_then(|_| pool.try_take(BLOCK_BYTES));
+        let (question, kept_open) = (Cell::new(question), RefCell::default());
+        Self { number, seat, kept_open, device, latched, flush, spare_extents, slice_bytes, watch, question }
     }
 
-    /// Returns whether the view in use is without the drive, which was there when the node started.
+    /// Returns whether the view in use is without the drive, or no drive is here.
     pub fn has_left(&self) -> bool {
         matches!(self.part(), Part::Returning | Part::Out)
     }
@@ -112,8 +124,13 @@ pub struct CoreState {
     pub pool: Pool,
     /// Small objects that this core read lately.
     pub(crate) cache: ReadCache,
+    /// The drives of the start, and behind them seats for others.
     pub drives: Vec<Drive>,
-    /// The homes of each shard, by its number.
+    /// How drives that come take their seats.
+    pub(super) seats: Rc<dyn Seats>,
+    /// The places of each shard's homes that are present, and of those that are to be its homes, by its number.
+    pub(super) homes: RefCell<Vec<Vec<u16>>>,
+    /// What reaches the drives for each shard, by its number.
     pub(crate) writers_of_shards: Vec<SetWriter>,
     pub(crate) mailbox: Mailbox<Message<CoreState>>,
     pub(crate) notifier: Rc<dyn Notifier>,
@@ -347,16 +364,38 @@ impl CoreState {
     }
 
     /// Returns the extent allocators on this core, with their drives.
-    pub(super) fn own_allocators(&self) -> Vec<(u16, Rc<ExtentAllocator>)> {
+    pub(crate) fn own_allocators(&self) -> Vec<(u16, Rc<ExtentAllocator>)> {
         self.allocators.borrow().iter().map(|(drive, allocator)| (*drive, allocator.clone())).collect()
     }
 
     /// Returns this core's shards of a drive.
     pub(super) fn shards_of_drive(&self, drive: u16) -> impl Iterator<Item = Rc<Shard>> + use<> {
-        self.own_shards().into_iter().filter(move |shard| shard.homes.contains(&drive))
+        let homes = self.homes.borrow();
+        let of_drive = |shard: &Rc<Shard>| homes[usize::from(shard.id)].contains(&drive);
+        self.own_shards().into_iter().filter(of_drive).collect::<Vec<_>>().into_iter()
     }
 
-    /// Returns whether the view in use is without a drive that was there when the node started.
+    /// Returns the places of a shard's homes that are present, and of those that are to be its homes.
+    pub(super) fn homes_of(&self, shard: u16) -> Vec<u16> {
+        self.homes.borrow()[usize::from(shard)].clone()
+    }
+
+    /// Returns the place of the drive with this number in the view, or `None` when it is not present.
+    pub(crate) fn place_of(&self, number: u16) -> Option<u16> {
+        self.drives.iter().position(|drive| drive.number.is(number)).map(|place| place as u16)
+    }
+
+    /// Returns the number in the view of the drive at a place. A place where none is has one that no drive has.
+    pub(crate) fn number_of(&self, place: u16) -> u16 {
+        self.drives[usize::from(place)].number.get().unwrap_or(NO_HOME)
+    }
+
+    /// Returns the places of the drives that are in the view in use.
+    pub(crate) fn places_in_view(&self) -> impl Iterator<Item = u16> {
+        (0..self.drives.len() as u16).filter(|place| !self.has_left(*place))
+    }
+
+    /// Returns whether the view in use is without a drive, or no drive is at that place.
     pub(crate) fn has_left(&self, drive: u16) -> bool {
         self.drives[usize::from(drive)].has_left()
     }

@@ -23,19 +23,14 @@ use crate::types::BucketId;
 /// The homes of a shard as one core sees them. They do not keep the core alive.
 pub(super) struct HomesOfCore {
     core: Weak<CoreState>,
-    /// The places of the homes among the node's drives.
-    homes: Vec<u16>,
-    /// The places of the other drives that may hold striped slices.
-    others: Vec<u16>,
+    shard: u16,
     /// Number of striped sets that were made. The members of the next begin with another drive.
     turn: Cell<usize>,
 }
 
 impl HomesOfCore {
     pub fn new(core: &Rc<CoreState>, shard: u16) -> Self {
-        let homes = core.layout.homes_of(shard).to_vec();
-        let others = core.layout.drives_of(shard).split_off(homes.len());
-        Self { core: Rc::downgrade(core), homes, others, turn: Cell::new(usize::from(shard)) }
+        Self { core: Rc::downgrade(core), shard, turn: Cell::new(usize::from(shard)) }
     }
 
     /// Returns the core, or an error when the node is closing.
@@ -45,16 +40,23 @@ impl HomesOfCore {
 
     /// Returns the homes that are in the view in use.
     fn here(&self, core: &CoreState) -> impl Iterator<Item = u16> {
-        self.homes.iter().copied().filter(|home| !core.has_left(*home))
+        let homes = core.homes_of(self.shard);
+        homes.into_iter().filter(|home| !core.has_left(*home))
+    }
+
+    /// Returns whether striped slices may lie on drives that are no homes.
+    fn is_striped(core: &CoreState) -> bool {
+        core.layout.geometry_of(0).shape.is_striped()
     }
 
     /// Returns the shards that have a home in common with this one.
     fn neighbours(&self, core: &CoreState) -> Vec<u16> {
         // Striped slices of every shard may lie on every drive.
-        let is_striped = core.layout.geometry_of(0).shape.is_striped();
-        let is_near = |shard: &u16| {
-            is_striped || core.layout.homes_of(*shard).iter().any(|home| self.homes.contains(home))
-        };
+        let is_striped = Self::is_striped(core);
+        let homes = core.homes.borrow();
+        let own = &homes[usize::from(self.shard)];
+        let is_near =
+            |shard: &u16| is_striped || homes[usize::from(*shard)].iter().any(|home| own.contains(home));
         (0..core.layout.shards).filter(is_near).collect()
     }
 
@@ -63,6 +65,7 @@ impl HomesOfCore {
     fn at_each<W>(
         &self,
         core: Rc<CoreState>,
+        only_first: bool,
         work: impl Fn(Rc<ExtentAllocator>) -> W + Clone + Send + 'static,
     ) -> LocalFuture<std::result::Result<(), DeviceError>>
     where
@@ -74,11 +77,15 @@ impl HomesOfCore {
                 core.call(allocator, move |there| async move { work(there.allocator(drive)).await }).await
             }
         };
-        if let [only] = self.homes.as_slice() {
+        let homes = match only_first {
+            true => core.homes_of(self.shard)[..1].to_vec(),
+            false => core.homes_of(self.shard),
+        };
+        if let [only] = homes.as_slice() {
             return Box::pin(call(core, *only));
         }
-        let losses = Rc::new(LossesOfCore::new(self.core.clone(), &self.homes));
-        let homes = self.homes.iter().enumerate().filter(|(_, home)| !core.has_left(**home));
+        let losses = Rc::new(LossesOfCore::new(self.core.clone(), &homes));
+        let homes = homes.iter().enumerate().filter(|(_, home)| !core.has_left(**home));
         let calls: Vec<_> = homes
             .map(|(at, drive)| {
                 let done = call(core.clone(), *drive);
@@ -150,11 +157,8 @@ async fn take_all(
         taking.taken.push((drive, taken));
     }
     let taken = std::mem::take(&mut taking.taken);
-    let layout = &taking.core.layout;
-    let member = |(drive, taken): &(u16, Taken)| Member {
-        drive: layout.geometry_of(*drive).drive,
-        extent: taken.extent,
-    };
+    let member =
+        |(drive, taken): &(u16, Taken)| Member { drive: taking.core.number_of(*drive), extent: taken.extent };
     let members = Members::new(taken.iter().map(member));
     Ok(TakenExtents {
         members: members.unwrap_or_else(|| panic!("a shard has one to {MEMBERS_MAX} homes")),
@@ -178,9 +182,9 @@ async fn take_striped(
     }
     let mut by_room = Vec::with_capacity(drives.len());
     for drive in drives {
-        let ask = move |core: Rc<CoreState>| async move { core.allocator(drive).free() };
-        let (free, held) = core.call(core.layout.allocator_core(drive), ask).await;
-        let share = u64::from(free - held) * 1000 / u64::from(core.layout.geometry_of(drive).extents);
+        let ask = move |core: Rc<CoreState>| async move { core.allocator(drive).room() };
+        let room = core.call(core.layout.allocator_core(drive), ask).await;
+        let share = u64::from(room.free - room.held) * 1000 / u64::from(room.extents);
         by_room.push((std::cmp::Reverse(share), drive));
     }
     // Drives of the same room take turns.
@@ -231,9 +235,10 @@ impl Surroundings for HomesOfCore {
         class: Class,
     ) -> LocalFuture<std::result::Result<TakenExtents, Refusal>> {
         match self.core() {
-            Ok(core) if core.layout.geometry_of(0).shape.is_striped() => {
-                let all = self.homes.iter().chain(&self.others).copied();
-                let here = all.filter(|drive| !core.has_left(*drive)).collect();
+            Ok(core) if Self::is_striped(&core) => {
+                let homes = core.homes_of(self.shard);
+                let others = core.places_in_view().filter(|drive| !homes.contains(drive));
+                let here = self.here(&core).chain(others).collect();
                 let turn = self.turn.replace(self.turn.get().wrapping_add(1));
                 Box::pin(take_striped(core, here, turn, class))
             }
@@ -245,9 +250,7 @@ impl Surroundings for HomesOfCore {
         let Ok(core) = self.core() else { return };
         for member in extents.iter().flat_map(Members::iter) {
             // What lies on a drive that is out of the view is not accounted for.
-            let drive = core.layout.place_of(member.drive);
-            let is_own = |drive: &u16| self.homes.contains(drive) || self.others.contains(drive);
-            if let Some(drive) = drive.filter(is_own) {
+            if let Some(drive) = core.place_of(member.drive) {
                 give(&core, drive, member.extent);
             }
         }
@@ -255,7 +258,9 @@ impl Surroundings for HomesOfCore {
 
     fn hold_back(&self, shard: u16, extents: HeldBack, elsewhere: u32) {
         let Ok(core) = self.core() else { return };
-        let others = self.others.iter().copied().filter(|drive| !core.has_left(*drive));
+        let homes = core.homes_of(self.shard);
+        let is_other = |drive: &u16| Self::is_striped(&core) && !homes.contains(drive);
+        let others = core.places_in_view().filter(is_other);
         let gains = HeldBack { gainable: elsewhere, ..HeldBack::default() };
         let of_all = self.here(&core).map(|home| (home, extents)).chain(others.map(|drive| (drive, gains)));
         for (drive, extents) in of_all {
@@ -270,11 +275,14 @@ impl Surroundings for HomesOfCore {
     fn spare_extents(&self) -> u32 {
         let Ok(core) = self.core() else { return u32::MAX };
         // A drive tells no more than what is few for itself, which may be fewer than for another one.
+        let is_copied = core.layout.is_redundant();
         let spare_of = |drive: u16| match core.drives[usize::from(drive)].spare_extents.get() {
-            spare if self.homes.len() > 1 && spare >= core.layout.settings_of(drive).few_extents => u32::MAX,
+            spare if is_copied && spare >= core.layout.settings_of(drive).few_extents => u32::MAX,
             spare => spare,
         };
-        self.here(&core).map(spare_of).min().unwrap_or(u32::MAX)
+        let homes = core.homes.borrow();
+        let here = homes[usize::from(self.shard)].iter().filter(|home| !core.has_left(**home));
+        here.map(|home| spare_of(*home)).min().unwrap_or(u32::MAX)
     }
 
     fn reclaim(&self, refusal: Refusal) -> LocalFuture<bool> {
@@ -315,28 +323,25 @@ impl Surroundings for HomesOfCore {
             let Some(extent) = members.on(allocator.drive_number()) else { return Ok(()) };
             allocator.install(ShardRootOnDisk { extent: Le32::new(extent), ..root }).await
         };
-        if core.layout.geometry_of(self.homes[0]).planted.is(Bug::InstallRootOnOneHome) {
-            let (core_of, homes) = (self.core.clone(), self.homes[..1].to_vec());
-            let one = Self { core: core_of, homes, others: Vec::new(), turn: Cell::default() };
-            let installed = one.at_each(core, install);
-            return Box::pin(async move { Ok(installed.await) });
-        }
-        let installed = self.at_each(core, install);
+        let only_first = core.layout.geometry_of(0).planted.is(Bug::InstallRootOnOneHome);
+        let installed = self.at_each(core, only_first, install);
         Box::pin(async move { Ok(installed.await) })
     }
 
     fn note_log_begun(&self, shard: u16) -> LocalFuture<std::result::Result<(), DeviceError>> {
         let Ok(core) = self.core() else { return at_once(Ok(())) };
-        self.at_each(core, move |allocator| async move { allocator.note_log_begun(shard).await })
+        self.at_each(core, false, move |allocator| async move { allocator.note_log_begun(shard).await })
     }
 
     /// Nobody knows whose writes the flush should have made durable, so the shards stop on all
     /// cores. Where it may have been the flush of either of two homes, each shard finds that out by its own
     /// next flush: the latch of the drive lets none succeed any more.
     fn stop_drive(&self, error: &DeviceError) {
-        let (Ok(core), &[drive]) = (self.core(), self.homes.as_slice()) else { return };
+        let Ok(core) = self.core() else { return };
+        // Of several homes any may be meant.
+        let &[drive] = core.homes_of(self.shard).as_slice() else { return };
         // It may have been the flush of a drive that holds striped slices alone.
-        if !self.others.is_empty() {
+        if Self::is_striped(&core) {
             return;
         }
         for other in 0..core.layout.cores {

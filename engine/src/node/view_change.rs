@@ -93,7 +93,7 @@ impl CoreState {
         if !self.views.may_change.get() || !self.views.failed.borrow().contains(&drive) {
             return false;
         }
-        let number = self.layout.geometry_of(drive).drive;
+        let number = self.number_of(drive);
         match self.carry_out(Change::default().without(drive)).await {
             Some((epoch, counter)) => {
                 self.views.reasons.borrow_mut().insert(drive, error.to_string());
@@ -131,7 +131,7 @@ impl CoreState {
     pub(super) async fn carry_out(self: &Rc<Self>, mut change: Change) -> Option<(u32, u32)> {
         let mut is_begun = false;
         loop {
-            let Some(view) = self.views.next(&change, &self.layout) else {
+            let Some(view) = self.views.next(&change, self) else {
                 // What was begun is never given up, and nothing may follow it.
                 self.views.may_change.set(!is_begun);
                 return None;
@@ -156,7 +156,7 @@ impl CoreState {
     /// Returns the places of the drives that are in a view.
     fn places_in(&self, view: &ViewOnDisk) -> Vec<u16> {
         let numbers = view.drives_in().map(|drive| drive.number.get());
-        numbers.filter_map(|number| self.layout.place_of(number)).collect()
+        numbers.filter_map(|number| self.place_of(number)).collect()
     }
 
     /// Writes a view to each of its drives, and waits until all have it.
@@ -189,7 +189,7 @@ impl CoreState {
             let mark = self.views.news.mark();
             // A member that failed is not waited for if the node can go on without it too.
             let failed = self.views.failed.borrow().clone();
-            let may_be_lost = |drive| self.views.next(&change.without(drive), &self.layout).is_some();
+            let may_be_lost = |drive| self.views.next(&change.without(drive), self).is_some();
             let also = failed.into_iter().filter(|drive| members.contains(drive));
             if let Some(drive) = also.into_iter().find(|drive| may_be_lost(*drive)) {
                 return Err(drive);
@@ -198,7 +198,7 @@ impl CoreState {
             match select(writes.next(), news).await {
                 Either::Left((None, _)) => return Ok(()),
                 Either::Left((Some((drive, Err(error))), _)) => {
-                    let number = self.layout.geometry_of(drive).drive;
+                    let number = self.number_of(drive);
                     tracing::error!(drive = number, %error, "a drive that was to get a new view failed");
                     return Err(drive);
                 }
@@ -235,7 +235,7 @@ impl CoreState {
     }
 
     /// Notes on this core which parts drives have in the view in use.
-    fn note_parts(&self, Change { lost, back, home }: &Change) {
+    fn note_parts(&self, Change { lost, back, home, .. }: &Change) {
         let watch = |drive: u16| self.drives[usize::from(drive)].watch.iter();
         back.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.enter(Part::CatchingUp)));
         home.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.enter(Part::Whole)));
@@ -275,7 +275,7 @@ impl CoreState {
     /// Resolves when another drive does what it is asked.
     async fn another_answers(&self, drive: u16) {
         loop {
-            let others = (0..self.layout.drives()).filter(|other| *other != drive && !self.has_left(*other));
+            let others = self.places_in_view().filter(|other| *other != drive);
             let mut asked: FuturesUnordered<_> = others.map(|other| self.ask_drive(other)).collect();
             while let Some(answers) = asked.next().await {
                 if answers {

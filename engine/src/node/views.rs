@@ -5,8 +5,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::layout::{Layout, keep_only, lacking_places};
-use crate::format::superblock::{DRIVE_IN, DRIVE_OUT, NO_HOME, ViewOnDisk};
+use super::layout::{Layout, join, keep_only, lacking_places};
+use super::state::CoreState;
+use crate::format::superblock::{DRIVE_IN, DRIVE_OUT, NO_HOME, ViewDriveOnDisk, ViewOnDisk};
 use crate::format::{Le16, Le32};
 use crate::sync::locks::KeyLocks;
 use crate::sync::signal::Signal;
@@ -16,6 +17,8 @@ use crate::view::{DriveSet, Rules, ShardDrives};
 pub(super) struct Views {
     rules: Rules,
     pub changing: KeyLocks,
+    /// Held while a drive takes a seat.
+    pub seating: KeyLocks,
     /// The drives that failed, by their places. They may still be in the view.
     pub failed: RefCell<BTreeSet<u16>>,
     /// The reasons why drives have left, or are not up to date yet, by their places.
@@ -36,6 +39,7 @@ impl Views {
         Self {
             rules: Rules { failures_max: u32::from(layout.superblocks[0].parity_members) },
             changing: KeyLocks::default(),
+            seating: KeyLocks::default(),
             failed: RefCell::default(),
             reasons: RefCell::default(),
             news: Signal::default(),
@@ -56,12 +60,16 @@ impl Views {
     }
 
     /// Returns the view that follows the latest one by a change, or `None` when the rules do not allow it.
-    pub fn next(&self, change: &Change, layout: &Layout) -> Option<Box<ViewOnDisk>> {
-        let has = |drives: &[u16], number: Le16| {
-            drives.iter().any(|drive| layout.geometry_of(*drive).drive == number.get())
-        };
+    pub fn next(&self, change: &Change, core: &CoreState) -> Option<Box<ViewOnDisk>> {
+        let layout = &core.layout;
+        let has =
+            |drives: &[u16], number: Le16| drives.iter().any(|drive| core.number_of(*drive) == number.get());
         let latest = self.latest.borrow();
         let mut view = latest.clone();
+        // A view that was begun may have it already.
+        let is_new =
+            |joining: &ViewDriveOnDisk| !latest.drives_known().any(|drive| drive.uuid == joining.uuid);
+        change.joining.filter(is_new).into_iter().for_each(|joining| join(&mut view, joining));
         for drive in view.drives.iter_mut().filter(|drive| drive.state.get() == DRIVE_OUT) {
             if has(change.back.as_slice(), drive.number) {
                 drive.state = Le16::new(DRIVE_IN);
@@ -70,15 +78,15 @@ impl Views {
         keep_only(&mut view, |number| !has(&change.lost, number));
         let mut ready = DriveSet::EMPTY;
         if let Some(home) = change.home.filter(|home| !change.lost.contains(home)) {
-            let number = layout.geometry_of(home).drive;
+            let number = core.number_of(home);
             let is_it = |slot: &u16| view.drives[usize::from(*slot)].number.get() == number;
             ready = view.members().iter().filter(is_it).collect();
-            for shard in (0..layout.shards).filter(|shard| layout.homes_of(*shard).contains(&home)) {
+            for shard in (0..layout.shards).filter(|shard| core.homes_of(*shard).contains(&home)) {
                 add_home(&mut view, shard, number);
             }
         }
         let (in_use, next) = (self.in_use.get(), view.members());
-        let is_lost = |slot: &u16| has(&change.lost, latest.drives[usize::from(*slot)].number);
+        let is_lost = |slot: &u16| has(&change.lost, view.drives[usize::from(*slot)].number);
         let alive = (in_use | latest.members() | next).iter().filter(|slot| !is_lost(slot)).collect();
         let may_be_homes = |shard: u16| {
             let homes = latest.homes(shard);
@@ -94,8 +102,11 @@ impl Views {
         }
         let may_follow = self.rules.may_change(in_use, latest.members(), next, alive)
             && (0..layout.shards).all(may_be_homes);
+        // One that another drive has replaced meanwhile never comes back.
+        let is_in = |drive: u16| view.drives_in().any(|found| found.number.get() == core.number_of(drive));
+        let is_back = change.back.is_none_or(is_in);
         view.counter = Le32::new(latest.counter.get() + 1);
-        may_follow.then_some(view)
+        (may_follow && is_back).then_some(view)
     }
 }
 
@@ -118,6 +129,8 @@ pub(super) struct Change {
     pub back: Option<u16>,
     /// A drive that is ready to be the home of all shards that it was a home of.
     pub home: Option<u16>,
+    /// A drive that no view knows yet, as the first view that has it says.
+    pub joining: Option<ViewDriveOnDisk>,
 }
 
 impl Change {

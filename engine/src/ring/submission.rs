@@ -96,6 +96,11 @@ impl Submission {
         self.refused
     }
 
+    /// Registers a file in place of the one with this index, or none with -1.
+    pub fn register_file(&self, file: u32, descriptor: i32) -> io::Result<()> {
+        self.uring.submitter().register_files_update(file, &[descriptor]).map(|_| ())
+    }
+
     pub fn as_raw_fd(&self) -> i32 {
         self.uring.as_raw_fd()
     }

@@ -92,6 +92,10 @@ struct Inner {
     pool: Pool,
     registered_buffers: bool,
     table: RefCell<Vec<Slot>>,
+    /// The file of each operation in the table, by its index among the registered ones.
+    file_of: RefCell<Vec<u32>>,
+    /// How many operations the kernel has of each registered file.
+    busy: RefCell<Vec<usize>>,
     free: RefCell<Vec<usize>>,
     in_flight: Cell<usize>,
     /// The waker of the one task that submits.
@@ -159,6 +163,8 @@ impl Ring {
             pool,
             registered_buffers: register_buffers,
             table: RefCell::new(Vec::new()),
+            file_of: RefCell::default(),
+            busy: RefCell::new(vec![0; files.len()]),
             free: RefCell::new(Vec::new()),
             in_flight: Cell::new(0),
             submitter: RefCell::new(None),
@@ -209,7 +215,7 @@ impl Ring {
             Some(index) => opcode::ReadFixed::new(file, address, length, index).offset(target.offset).build(),
             None => opcode::Read::new(file, address, length).offset(target.offset).build(),
         };
-        self.start(entry, Some(buffer))
+        self.start(target.file, entry, Some(buffer))
     }
 
     /// Starts a write of `buffer[skip..skip + length]`. If `durable` is set, it is made with
@@ -226,13 +232,26 @@ impl Ring {
                 .build(),
             None => opcode::Write::new(file, address, length).offset(target.offset).rw_flags(flags).build(),
         };
-        self.start(entry, Some(buffer))
+        self.start(target.file, entry, Some(buffer))
     }
 
     /// Starts a flush of the device's cache (fdatasync).
     pub fn flush(&self, file: u32) -> Operation {
         let entry = opcode::Fsync::new(types::Fixed(file)).flags(types::FsyncFlags::DATASYNC).build();
-        self.start(entry, None)
+        self.start(file, entry, None)
+    }
+
+    /// Registers a file in place of the one with this index, or none.
+    ///
+    /// # Errors
+    /// Returns the kernel's error. The old file may be registered still.
+    pub fn register_file(&self, file: u32, descriptor: Option<RawFd>) -> std::io::Result<()> {
+        self.0.submission.borrow().register_file(file, descriptor.unwrap_or(-1))
+    }
+
+    /// Returns whether the kernel has answered all operations of a registered file.
+    pub fn is_idle(&self, file: u32) -> bool {
+        self.0.busy.borrow()[file as usize] == 0
     }
 
     /// Resolves when entries wait to be submitted. Only one task may wait.
@@ -339,6 +358,7 @@ impl Ring {
 
     fn complete(&self, table: &mut [Slot], key: usize, result: i32) -> Option<Waker> {
         self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.0.busy.borrow_mut()[self.0.file_of.borrow()[key] as usize] -= 1;
         match std::mem::replace(&mut table[key], Slot::Free) {
             Slot::Waiting { buffer, waker } => {
                 table[key] = Slot::Done(Completion { result, buffer });
@@ -356,12 +376,15 @@ impl Ring {
         self.0.registered_buffers.then(|| (self.0.pool.offset_of(buffer) / REGISTERED_PIECE) as u16)
     }
 
-    fn start(&self, entry: squeue::Entry, buffer: Option<Buffer>) -> Operation {
+    fn start(&self, file: u32, entry: squeue::Entry, buffer: Option<Buffer>) -> Operation {
         let key = self.0.free.borrow_mut().pop().unwrap_or_else(|| {
             let mut table = self.0.table.borrow_mut();
             table.push(Slot::Free);
+            self.0.file_of.borrow_mut().push(file);
             table.len() - 1
         });
+        self.0.file_of.borrow_mut()[key] = file;
+        self.0.busy.borrow_mut()[file as usize] += 1;
         self.0.table.borrow_mut()[key] = Slot::Waiting { buffer, waker: None };
         self.0.in_flight.set(self.0.in_flight.get() + 1);
         self.queue(entry.user_data(key as u64), Kind::Operation);

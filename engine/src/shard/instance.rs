@@ -69,8 +69,6 @@ pub struct ShardCounters {
 /// The parts from which a core makes a shard when it opens it.
 pub(crate) struct ShardParts {
     pub id: u16,
-    /// The places of its homes among the node's drives.
-    pub homes: Vec<u16>,
     pub geometry: Geometry,
     pub settings: Settings,
     pub surroundings: Rc<dyn Surroundings>,
@@ -87,8 +85,6 @@ pub(crate) struct ShardParts {
 /// The owner of a part of all keys, on one core.
 pub struct Shard {
     pub id: u16,
-    /// The places of its homes among the node's drives.
-    pub homes: Vec<u16>,
     pub geometry: Geometry,
     pub(crate) settings: Settings,
     pub(super) surroundings: Rc<dyn Surroundings>,
@@ -118,7 +114,7 @@ pub struct Shard {
 impl Shard {
     /// Makes a shard from what recovery found. Nothing writes its log yet.
     pub(crate) fn new(parts: ShardParts) -> Rc<Self> {
-        let ShardParts { id, homes, geometry, settings, surroundings, writer, pool, codec, .. } = parts;
+        let ShardParts { id, geometry, settings, surroundings, writer, pool, codec, .. } = parts;
         let (environment, recovered) = (parts.environment, parts.recovered);
         // Before the first life nobody wrote.
         let begun = geometry.epoch == 1 || geometry.planted.is(Bug::ContinueTornLog);
@@ -139,7 +135,6 @@ impl Shard {
         let root = parts.root.filter(|root| root.kind.get() == ROOT_CHECKPOINT);
         Rc::new(Self {
             id,
-            homes,
             geometry,
             settings,
             surroundings,

@@ -338,7 +338,7 @@ impl Shard {
             return (of_log, of_data);
         }
         // Each set lies on some of the drives.
-        let drives = self.writer.drives.all().len().max(shape.members());
+        let drives = self.writer.drives.all_places().len().max(shape.members());
         (of_log, (of_data * shape.members() as u32).div_ceil(drives as u32))
     }
 

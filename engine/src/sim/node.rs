@@ -18,8 +18,9 @@ use crate::node::format::{FormatError, Place, SLOT_BYTES, superblock, superblock
 use crate::node::layout::Layout;
 use crate::node::open::{CoreParts, MAILBOX_CAPACITY, choose_drives, missing_uuids, next_epoch, only};
 use crate::node::replace::Replacement;
+use crate::node::seats::{NewDrive, Seats};
 use crate::node::state::CoreState;
-use crate::node::{Core, OpenError, ReplaceError, SpaceReport};
+use crate::node::{Core, OnlineError, OpenError, ReplaceError, SpaceReport};
 use crate::ring::arena::CHUNK_BYTES;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, RingError};
@@ -163,6 +164,23 @@ pub struct SimNode {
     sim: Simulator,
     states: Vec<Rc<CoreState>>,
     cores: Vec<Core>,
+    coming: Rc<ComingDrives>,
+}
+
+/// The drives that were given to the node while it runs.
+#[derive(Default)]
+struct ComingDrives(RefCell<Vec<([u8; 16], SimDevice)>>);
+
+impl Seats for ComingDrives {
+    fn attach(&self, _: u16, drive: &NewDrive) -> Result<Rc<dyn Device>, String> {
+        let drives = self.0.borrow();
+        let found = drives.iter().rev().find(|(uuid, _)| *uuid == drive.uuid());
+        found
+            .map(|(_, device)| Rc::new(device.clone()) as _)
+            .ok_or_else(|| "there is no such drive".to_owned())
+    }
+
+    fn detach(&self, _: u16) {}
 }
 
 /// Buffers that nobody else can take until this is dropped.
@@ -247,6 +265,7 @@ impl SimNode {
         let opened = chosen.opened(&members);
         let (superblocks, drives) = (only(superblocks, &opened), only(drives, &opened));
         let mut layout = Layout::new(options.cores, superblocks, epoch, options.index_bytes_max);
+        layout.add_seats();
         layout.start.leave_for_good(&gone);
         layout.set_maintenance(options.checkpoint_after_bytes, options.dead_log_bytes_max);
         layout.cut_checkpoints(options.checkpoint_cut);
@@ -254,6 +273,7 @@ impl SimNode {
         layout.plant(options.bug);
         let layout = Arc::new(layout);
         let peers: Rc<RefCell<Vec<Weak<CoreState>>>> = Rc::default();
+        let coming: Rc<ComingDrives> = Rc::default();
         let mut states = Vec::new();
         let mailboxes = Mailbox::mesh(options.cores, options.mailbox_capacity);
         for (index, mailbox) in mailboxes.into_iter().enumerate() {
@@ -265,6 +285,7 @@ impl SimNode {
                 pool,
                 cache: ReadCache::new(options.read_cache_bytes_per_core),
                 devices: drives.iter().map(|drive| Rc::new(drive.clone()) as Rc<dyn Device>).collect(),
+                seats: coming.clone(),
                 notifier: Rc::new(notifier),
             };
             states.push(parts.assemble(index, layout.clone(), mailbox));
@@ -277,22 +298,32 @@ impl SimNode {
         errors.sort_by_key(|error| matches!(error, OpenError::Elsewhere));
         match errors.into_iter().next() {
             Some(error) => Err(error),
-            None => Ok(Self { sim, states, cores }),
+            None => Ok(Self { sim, states, cores, coming }),
         }
     }
 
     /// Returns the numbers of the drives in the view in use.
     pub fn drive_numbers(&self) -> Vec<u16> {
         let Some(state) = self.states.first() else { return Vec::new() };
-        let used = (0..state.layout.drives()).filter(|drive| !state.has_left(*drive));
-        used.map(|drive| state.layout.geometry_of(drive).drive).collect()
+        state.places_in_view().map(|place| state.number_of(place)).collect()
     }
 
     /// Returns the numbers of the drives in the view in use that hold all that they were given.
     pub fn whole_drives(&self) -> Vec<u16> {
         let Some(state) = self.states.first() else { return Vec::new() };
-        let whole = (0..state.layout.drives()).filter(|drive| state.is_whole(*drive));
-        whole.map(|drive| state.layout.geometry_of(drive).drive).collect()
+        let whole = state.places_in_view().filter(|place| state.is_whole(*place));
+        whole.map(|place| state.number_of(place)).collect()
+    }
+
+    /// Gives the node a drive while it runs, as `ringbolt drive online` does. Returns its number.
+    ///
+    /// # Errors
+    /// Returns the same errors as a real node, or [`OnlineError::Unknown`] for what is no drive.
+    pub async fn take_drive(&self, drive: &SimDevice) -> Result<u16, OnlineError> {
+        let block = read_superblock(drive).map_err(|_| OnlineError::Unknown)?;
+        let new = NewDrive::simulated(block);
+        self.coming.0.borrow_mut().push((new.uuid(), drive.clone()));
+        self.any_core().take_drive(new).await
     }
 
     /// Returns a core of the node; the number is taken modulo the number of cores.
@@ -409,7 +440,7 @@ impl SimNode {
                 assert!(space.adds_up(), "the space of shard {} does not add up: {space:?}", shard.id);
                 for member in shard.places().iter().flat_map(|place| place.members.iter()) {
                     // What lies on a drive that is not here is not accounted for.
-                    if let Some(drive) = state.layout.place_of(member.drive) {
+                    if let Some(drive) = state.place_of(member.drive) {
                         own(drive, member.extent, format!("shard {}", shard.id));
                     }
                 }
@@ -443,10 +474,10 @@ impl SimNode {
     /// Returns the number of free extents over all drives, including those that are held back.
     pub fn free_extents(&self) -> u32 {
         let allocators = self.states.iter().flat_map(|state| {
-            let allocators = state.allocators.borrow();
-            allocators.values().cloned().collect::<Vec<_>>()
+            let here = state.own_allocators().into_iter().filter(|(drive, _)| !state.has_left(*drive));
+            here.map(|(_, allocator)| allocator).collect::<Vec<_>>()
         });
-        allocators.map(|allocator| allocator.free().0).sum()
+        allocators.map(|allocator| allocator.room().free).sum()
     }
 }
 

@@ -32,6 +32,7 @@ mod quota;
 mod replace;
 mod request;
 mod scrub;
+mod seats;
 mod sets;
 mod smoke;
 mod space;

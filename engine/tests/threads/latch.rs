@@ -40,6 +40,10 @@ impl Device for Drive {
         true
     }
 
+    fn is_idle(&self) -> bool {
+        true
+    }
+
     fn read(&self, _: u64, _: usize, buffer: Buffer) -> IoFuture {
         Box::pin(std::future::ready((Ok(()), buffer)))
     }

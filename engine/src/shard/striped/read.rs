@@ -411,7 +411,7 @@ impl StripedSlice {
 
     /// Returns the member that lies on the drive at a place, if the set has one there.
     pub fn member_on(&self, drives: &Drives, at: usize) -> Option<usize> {
-        let number = drives.get(at).geometry.drive;
+        let number = drives.get(at).number.get()?;
         self.at.members.iter().position(|member| member.drive == number)
     }
 

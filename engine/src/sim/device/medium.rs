@@ -388,6 +388,12 @@ impl Medium {
         }
     }
 
+    /// Returns whether no operation runs, not even one that nobody waits for.
+    pub fn is_idle(&mut self) -> bool {
+        self.end_abandoned();
+        self.running.is_empty()
+    }
+
     /// Ends an operation and returns its result and buffer. Returns `None` when the power was cut
     /// before.
     pub fn end(&mut self, id: u64) -> Option<Completion> {

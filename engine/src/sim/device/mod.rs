@@ -348,6 +348,10 @@ impl Device for SimDevice {
         true
     }
 
+    fn is_idle(&self) -> bool {
+        self.0.borrow_mut().is_idle()
+    }
+
     fn read(&self, offset: u64, length: usize, buffer: Buffer) -> IoFuture {
         assert_aligned(offset, length, &buffer, self.size_bytes());
         let running = self.read_piece(offset, 0, length, buffer);

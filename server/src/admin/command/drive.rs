@@ -2,9 +2,17 @@
 
 use super::answer::{Failure, fields};
 use http::StatusCode;
-use ringbolt_engine::node::{CatchUpProgress, Core, DriveReport, DriveState, OfflineError, uuid_text};
+use ringbolt_engine::node::{
+    CatchUpProgress, Core, DriveReport, DriveState, NewDrive, OfflineError, OnlineError, uuid_of_drive,
+    uuid_text,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Time between two looks at work that blocks a thread of its own.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Shows the drives that were ever in the set, with the part that each has in it, and what may be lost before
 /// something is.
@@ -73,6 +81,90 @@ pub async fn take_offline(core: &Core, number: &str, body: &[u8]) -> Result<Valu
         ),
     })?;
     list(core).await
+}
+
+/// The body of a request to take a drive into the set.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Online {
+    /// Where it is, on the server's machine.
+    path: PathBuf,
+}
+
+/// Takes a drive into the set that was away, or was made to take the place of another one, and shows what [`list`]
+/// shows behind that.
+///
+/// # Errors
+/// Returns why the drive does not come.
+pub async fn take_online(core: &Core, body: &[u8]) -> Result<Value, Failure> {
+    let Online { path } = fields(body, r#"{"path": "/dev/nvme1n1"}"#)?;
+    let refused = |error: &dyn std::fmt::Display| {
+        let what_to_do = "nothing has changed; `ringbolt drive list` has the drives of the set";
+        Failure::new(StatusCode::BAD_REQUEST, error.to_string(), what_to_do)
+    };
+    // One that left is let go first, since it can not be opened twice.
+    let looked_at = path.clone();
+    let uuid = aside(move || uuid_of_drive(&looked_at)).await?.map_err(|error| refused(&error))?;
+    core.release_drive(uuid).await.map_err(online_failure)?;
+    let drive = aside(move || NewDrive::open(&path)).await?.map_err(|error| refused(&error))?;
+    core.take_drive(drive).await.map_err(online_failure)?;
+    list(core).await
+}
+
+/// Does work that blocks, on a thread of its own.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        let what_to_do = "see the server's log, and try again";
+        Failure::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("the drive was not opened: {error}"),
+            what_to_do,
+        )
+    };
+    let running = std::thread::Builder::new().name("drive".to_owned()).spawn(work);
+    let running = running.map_err(|error| failed(&error))?;
+    while !running.is_finished() {
+        monoio::time::sleep(LOOK).await;
+    }
+    running.join().map_err(|_| failed(&"the thread ended by a bug"))
+}
+
+fn online_failure(error: OnlineError) -> Failure {
+    let (status, what_to_do) = match &error {
+        OnlineError::NotRedundant => {
+            (StatusCode::CONFLICT, "format drives anew with redundancy, and copy the buckets there over S3")
+        }
+        OnlineError::OtherSet | OnlineError::Unknown => {
+            (StatusCode::CONFLICT, "give a drive of this set, or make one with `ringbolt drive replace`")
+        }
+        OnlineError::IsIn => (StatusCode::CONFLICT, "leave it where it is"),
+        OnlineError::IsBusy => (
+            StatusCode::CONFLICT,
+            "try again once it has answered; one that never does needs a restart of the server",
+        ),
+        OnlineError::Gone | OnlineError::OtherHistory | OnlineError::Taken => (
+            StatusCode::CONFLICT,
+            "make a drive that takes a place of this set, with `ringbolt drive replace` and --force",
+        ),
+        OnlineError::ReplacedIsIn(_) => {
+            (StatusCode::CONFLICT, "take that one offline first, with `ringbolt drive offline`")
+        }
+        OnlineError::NoSeat => (StatusCode::CONFLICT, "start the server again with the drive"),
+        OnlineError::Full => (StatusCode::CONFLICT, "copy its buckets over S3 to a new set"),
+        OnlineError::Damaged => (
+            StatusCode::CONFLICT,
+            "make a drive that takes its place, with `ringbolt drive replace`; what is on it is not needed",
+        ),
+        OnlineError::Failed(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "see the server's log, and look at the drive; the server goes on without it",
+        ),
+        OnlineError::NotNow => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "try again later; if a drive could not be dropped, the server has to be started again",
+        ),
+    };
+    Failure::new(status, error.to_string(), what_to_do)
 }
 
 fn state_word(state: DriveState) -> &'static str {

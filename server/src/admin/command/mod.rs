@@ -97,6 +97,7 @@ async fn run<H: Handler>(
         Command::ConfirmClock => clock::confirm(core).await,
         Command::ListDrives => drive::list(core).await,
         Command::TakeOffline(number) => drive::take_offline(core, number, body).await,
+        Command::TakeDrive => drive::take_online(core, body).await,
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Command<'a> {
     ListDrives,
     /// Takes a drive out of the view, by its number.
     TakeOffline(&'a str),
+    /// Takes a drive into the set, which the body says where to find.
+    TakeDrive,
 }
 
 impl<'a> Command<'a> {
@@ -56,6 +58,8 @@ impl<'a> Command<'a> {
             (["clock", "confirm"], "POST") => Self::ConfirmClock,
             (["drives"], "GET") => Self::ListDrives,
             (["drives"], _) => return Err(Failure::method("GET")),
+            (["drives", "online"], "POST") => Self::TakeDrive,
+            (["drives", "online"], _) => return Err(Failure::method("POST")),
             (["drives", number, "offline"], "POST") => Self::TakeOffline(number),
             (["drives", _, "offline"], _) => return Err(Failure::method("POST")),
             (["buckets", _, "empty"] | ["clock", "confirm"], _) => return Err(Failure::method("POST")),
@@ -92,6 +96,7 @@ mod tests {
             ("POST", "clock/confirm", "ConfirmClock"),
             ("GET", "drives", "ListDrives"),
             ("POST", "drives/3/offline", "TakeOffline(\"3\")"),
+            ("POST", "drives/online", "TakeDrive"),
         ] {
             assert_eq!(parse(method, path).as_deref(), Ok(command));
             assert_eq!(parse("PATCH", path), Err(405), "{path}");

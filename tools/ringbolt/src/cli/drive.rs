@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Show the drives of a server, take one offline, and make a new one in place of one that is lost
+/// Show the drives of a server, take them offline and online, and replace one that is lost
 #[derive(Args)]
 #[command(arg_required_else_help = true)]
 pub struct DriveArgs {
@@ -26,6 +26,7 @@ enum DriveCommand {
     List(ListArgs),
     Identify(IdentifyArgs),
     Offline(OfflineArgs),
+    Online(OnlineArgs),
     Replace(ReplaceArgs),
 }
 
@@ -80,8 +81,8 @@ struct IdentifyArgs {
 ///
 /// The other drives get a view without it, and the server goes on as it does when a drive fails; no request fails.
 /// When the command ends, nothing is sent to the drive any more. It is refused where the server can not go on without
-/// the drive, and without --force where large objects could not be stored. Give the drive to the server again at the
-/// next start, and it is brought up to date; one that stays away is replaced with `ringbolt drive replace`.
+/// the drive, and without --force where large objects could not be stored. `ringbolt drive online` gives it to the
+/// server again, as the next start does; one that stays away is replaced with `ringbolt drive replace`.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ringbolt drive offline 1                           drive 1 of `ringbolt drive list`")]
@@ -97,23 +98,47 @@ struct OfflineArgs {
     server: ServerArgs,
 }
 
-/// Make a new drive that takes the place of one that is lost for good
+/// Give a drive to a server that runs: one that was away, or a new one
 ///
-/// Give it the drives that are left, while the server goes on with them: it only reads them. Then start the server
-/// again with the new drive in the list. It serves at once, and copies meanwhile what the lost drive held; `ringbolt
-/// drive list` says how far that is. The lost drive never comes back, and has to stay away. A block device is cleared
-/// as a whole, which takes its time.
+/// A drive that left because it failed, or that was taken offline or was absent at the start, gets what it lacks; one
+/// that was made to take the place of another one is filled. The server writes to it from now on, and goes on as
+/// before; `ringbolt drive list` says how far it is. Until it is `in`, it counts for nothing. Name it in the server's
+/// list of drives too, for the next start. A server takes eight drives in this way until it is started again.
 #[derive(Args)]
 #[command(after_help = "Examples:
+  ringbolt drive online /dev/nvme2n1")]
+struct OnlineArgs {
+    /// Where the drive is, on the server's machine
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Make a new drive that takes the place of one that is lost for good, and give it to the server
+///
+/// The lost drive is named by its number, and has to be out (`ringbolt drive offline`). The new one is made here, on
+/// the server's machine, while the server goes on: a block device is cleared as a whole, which takes its time. Then
+/// the server takes it, and copies what the lost one held; `ringbolt drive list` says how far that is. The lost drive
+/// never comes back, and has to stay away.
+///
+/// Without a server, give it the drives that are left with --drive, which are only read. The next start takes the new
+/// drive.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt drive replace 1 --new /dev/nvme3n1        drive 1 of `ringbolt drive list`
   ringbolt drive replace --drive /dev/sdb --new /dev/sdd
-                                                     of a mirror of two, the other one is lost
+                                                     without a server: of a mirror of two, the other one is lost
   ringbolt drive replace --drive /dev/sdb --new /dev/sdd --lost 0b1d5a52-8f0c-4a58-9c63-0f6c2a9f3f10
                                                      several are not given, and this one is lost
 
 A device that is mounted, or has a file system or a Ringbolt drive on it, is refused without --force.")]
 struct ReplaceArgs {
-    /// Drive of the set that is left; repeat for each
-    #[arg(long, env = "RINGBOLT_DRIVE", required = true, value_name = "PATH", value_delimiter = ',')]
+    /// Number of the lost drive, as `ringbolt drive list` has it
+    #[arg(value_name = "NUMBER", required_unless_present = "drive", conflicts_with = "lost")]
+    number: Option<u16>,
+    /// Without a server: drive of the set that is left; repeat for each
+    #[arg(long, env = "RINGBOLT_DRIVE", value_name = "PATH", value_delimiter = ',')]
     drive: Vec<PathBuf>,
     /// Block device or file that takes the place
     #[arg(long, value_name = "PATH")]
@@ -127,6 +152,8 @@ struct ReplaceArgs {
     /// Overwrite what is there
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Does what the command line says.
@@ -150,7 +177,17 @@ pub fn run(args: &DriveArgs) -> Result<(), CliError> {
             });
             Ok(())
         }
-        DriveCommand::Replace(args) => replace(args),
+        DriveCommand::Online(args) => {
+            let value = take(&args.server, &args.path)?;
+            args.server.show(&value, |value| {
+                format!("{} is in, and is brought up to date\n{}", args.path.display(), text(value))
+            });
+            Ok(())
+        }
+        DriveCommand::Replace(args) => match args.number {
+            Some(number) => replace_under_server(args, number),
+            None => replace(args),
+        },
     }
 }
 
@@ -171,6 +208,41 @@ fn show_drive(args: &IdentifyArgs) -> Result<(), CliError> {
         Shown::Light(light) => println!("{} was lit", light.display()),
         Shown::Reads => println!("it has no light of a slot, and was read every other half second"),
     }
+    Ok(())
+}
+
+/// Has the server take a drive, and returns what it says of its drives.
+fn take(server: &ServerArgs, path: &Path) -> Result<Value, CliError> {
+    // The server may have another working directory.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Ok(server.client()?.ask("POST", "drives/online", Some(&json!({ "path": path })))?)
+}
+
+/// Makes a drive that takes the place of one that the server has lost, and has the server take it.
+fn replace_under_server(args: &ReplaceArgs, number: u16) -> Result<(), CliError> {
+    let value = args.server.client()?.ask("GET", "drives", None)?;
+    let drives = value["drives"].as_array().map_or(&[][..], Vec::as_slice);
+    let is_used = |drive: &&Value| matches!(drive["state"].as_str(), Some("in" | "catching-up"));
+    let lost = drives.iter().find(|drive| drive["number"].as_u64() == Some(number.into()));
+    let lost = lost.ok_or(CliError::NotHere { number })?;
+    if is_used(&lost) {
+        return Err(CliError::NotLost { number });
+    }
+    let left = drives.iter().filter(is_used).filter_map(|drive| drive["path"].as_str());
+    let left: Vec<&Path> = left.map(Path::new).collect();
+    let uuid = lost["uuid"].as_str().and_then(ringbolt_engine::node::parse_uuid);
+    let options =
+        ReplaceOptions { lost: uuid, size_bytes: args.size, force: args.force, ..ReplaceOptions::default() };
+    let made = replace_with_progress(&left, &args.new, options)?;
+    let value = take(&args.server, &args.new)?;
+    args.server.show(&value, |value| {
+        let (new, number) = (args.new.display(), made.number);
+        format!(
+            "{new} is drive {number}, in place of drive {}, and is filled; name it in the server's list of drives\n{}",
+            made.replaced,
+            text(value)
+        )
+    });
     Ok(())
 }
 

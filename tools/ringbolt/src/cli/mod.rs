@@ -455,6 +455,11 @@ pub enum CliError {
     Tls(#[from] TlsError),
     #[error("there is no drive {number} at this start; see the numbers with `ringbolt drive list`")]
     NotHere { number: u16 },
+    #[error(
+        "drive {number} is not lost; take it offline first, `ringbolt drive offline {number}`: until the new one is in, there \
+         is one copy fewer"
+    )]
+    NotLost { number: u16 },
     #[error("{path}: {source}; run it on the machine that has the drive, as a user who may read it")]
     Identify { path: String, source: std::io::Error },
     #[error("this process does not serve")]
