@@ -40,6 +40,8 @@ pub struct Watch {
     on_its_way: RefCell<OnItsWay>,
     answers: Cell<u64>,
     part: Cell<Part>,
+    /// What the drive holds is moved to other drives.
+    leaving: Cell<bool>,
     /// A task looks at the drive, as long as it has something to do.
     looking: Cell<bool>,
     on_silence: OnceCell<Box<dyn Fn()>>,
@@ -64,6 +66,7 @@ impl Watch {
             on_its_way: RefCell::default(),
             answers: Cell::default(),
             part: Cell::new(part),
+            leaving: Cell::new(false),
             looking: Cell::default(),
             on_silence: OnceCell::new(),
         })
@@ -104,6 +107,16 @@ impl Watch {
     /// Returns the drive's pace.
     pub fn pace(&self) -> &Pace {
         &self.pace
+    }
+
+    /// Returns whether what the drive holds is moved to other drives.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
+    /// Notes whether what the drive holds is moved to other drives.
+    pub fn set_leaving(&self, leaves: bool) {
+        self.leaving.set(leaves);
     }
 
     /// Notes the part of a drive that the view in use has.

@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 use crate::device::{Device, DeviceError, Durability};
 use crate::format::superblock::{
@@ -311,6 +311,18 @@ impl ExtentAllocator {
             let slot = slot_of(superblock, root.shard.get());
             let log_epoch = Le32::new(slot.log_epoch.get().max(root.log_epoch.get()));
             *slot = ShardRootOnDisk { log_epoch, ..root };
+        })
+        .await
+    }
+
+    /// Forgets the root of a shard that the drive is no home of any more.
+    ///
+    /// # Errors
+    /// Returns [`DeviceError`] when the device failed.
+    pub async fn forget_root(&self, shard: u16) -> Result<(), DeviceError> {
+        self.update(|superblock| {
+            let own = |slot: &&mut ShardRootOnDisk| slot.kind.get() != ROOT_NONE && slot.shard.get() == shard;
+            superblock.roots.iter_mut().filter(own).for_each(|slot| *slot = ShardRootOnDisk::new_zeroed());
         })
         .await
     }

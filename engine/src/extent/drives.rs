@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use futures_util::future::join_all;
 
 use super::geometry::{Geometry, SetPlace};
-use super::members::{Member, Members, NO_DRIVE};
+use super::members::{MEMBERS_MAX, Member, Members, NO_DRIVE};
 use crate::device::flush::FlushGroup;
 use crate::device::pace::Paces;
 use crate::device::watch::{Part, Watch};
@@ -93,6 +93,11 @@ impl Reached {
     /// Returns whether it holds what it was given, and answers as soon as others do.
     pub fn is_fast(&self) -> bool {
         self.is_whole() && !self.is_passed_over()
+    }
+
+    /// Returns whether what it holds is moved to other drives.
+    pub fn is_leaving(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.is_leaving())
     }
 
     /// Returns whether it is to be read this time although it is slow.
@@ -365,7 +370,9 @@ impl Drives {
         let geometry = &self.get(0).geometry;
         let most = match set.kind {
             KIND_SLICES if geometry.shape.is_striped() => geometry.shape.members(),
-            _ => usize::from(geometry.copies),
+            // A shard that moves from one home to another has a member on both meanwhile.
+            _ if geometry.copies > 1 => MEMBERS_MAX,
+            _ => 1,
         };
         if members.count() > most {
             return Err(FormatDamage::Field("members of a set"));

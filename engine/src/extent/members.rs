@@ -81,6 +81,11 @@ impl Members {
         Self::new(all.into_iter().chain(new))
     }
 
+    /// Returns these members but for the one on a drive. Returns `None` when none is left.
+    pub fn without(&self, drive: u16) -> Option<Self> {
+        Self::new(self.iter().filter(|member| member.drive != drive))
+    }
+
     pub fn first(&self) -> Member {
         Member { drive: self.drives[0], extent: self.extents[0] }
     }
@@ -127,6 +132,8 @@ mod tests {
         assert_eq!(with(7, 3), of(&[(7, 5), (1, 7)]), "it takes the place of the one that leaves");
         assert_eq!(with(7, 9), of(&[(3, 9), (1, 7), (7, 5)]));
         assert_eq!(with(1, 3), None, "two on one drive");
+        assert_eq!((two.without(3), two.without(5)), (of(&[(1, 7)]), Some(two)));
+        assert_eq!(of(&[(1, 7)]).expect("one").without(1), None);
         let elsewhere = MemberV1 { node: 1, drive: 0, extent: 0 };
         assert!(Members::of_disk(&[elsewhere]).is_err());
         assert_eq!(of(&[(NO_DRIVE, 0)]), None);

@@ -177,6 +177,14 @@ impl SetTable {
         Some((entry.place, entry.kind, entry.named))
     }
 
+    /// Takes the member on a drive out of a set, if it is still there. Returns its new place, its kind, and whether a
+    /// record has named it.
+    pub fn drop_member(&mut self, old: SetPlace, drive: u16) -> Option<(SetPlace, u8, bool)> {
+        let entry = self.entries.get_mut(old.set as usize)?.as_mut().filter(|entry| entry.place == old)?;
+        entry.place.members = old.members.without(drive)?;
+        Some((entry.place, entry.kind, entry.named))
+    }
+
     /// Takes back that the set with this number and birth is named, because the record that says
     /// where it is was not written.
     pub fn forget_name(&mut self, set: u32, birth: u64) {

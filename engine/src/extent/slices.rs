@@ -10,6 +10,7 @@
 //!   extent that is not closed, with its longest gap.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::format::record::RunV1;
 use crate::format::slice::UNITS_PER_SLOT;
@@ -155,6 +156,28 @@ impl SliceSpace {
         let of_full = self.full.get(&extent).map(|used| used.count_ones() < self.slots_per_extent);
         let of_tails = self.tails.get(&extent).map(|tail| tail.longest_gap > 0);
         of_full.or(of_tails).unwrap_or(false)
+    }
+
+    /// Returns whether an extent is one for tails.
+    pub fn is_for_tails(&self, extent: u32) -> bool {
+        self.tails.contains_key(&extent)
+    }
+
+    /// Returns the used units of an extent, as ranges.
+    pub fn used_ranges(&self, extent: u32) -> Vec<Range<u32>> {
+        if let Some(used) = self.full.get(&extent) {
+            let slots = (0..self.slots_per_extent).filter(|slot| used & (1 << slot) != 0);
+            return slots.map(|slot| slot * UNITS_PER_SLOT..(slot + 1) * UNITS_PER_SLOT).collect();
+        }
+        let Some(tail) = self.tails.get(&extent) else { return Vec::new() };
+        let (mut ranges, mut at) = (Vec::new(), 0);
+        while let Some(start) = tail.next(at, true).filter(|start| *start < self.units_per_extent) {
+            // The bits beyond the end are set.
+            let end = tail.next(start, false).unwrap_or(self.units_per_extent);
+            ranges.push(start..end);
+            at = end;
+        }
+        ranges
     }
 
     /// Closes an extent: nothing new is placed there from now on.
@@ -455,6 +478,8 @@ mod tests {
         assert_eq!(space.allocate_tail(18).map(|run| (run.extent, run.unit)), Some((3, 70)));
         assert_eq!(space.allocate_tail(40).map(|run| (run.extent, run.unit)), Some((3, 0)));
         assert_eq!(space.allocate_tail(3).map(|run| (run.extent, run.unit)), Some((5, 0)));
+        assert_eq!((space.used_ranges(5), space.used_ranges(7)), (vec![0..3], vec![]));
+        assert_eq!(space.used_ranges(3), vec![0..88, 90..257]);
     }
 
     #[test]

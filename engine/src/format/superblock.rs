@@ -75,20 +75,49 @@ pub const FIRST_BIRTH: u64 = 1;
 pub struct ViewDriveOnDisk {
     /// Number of the drive, which is never given to another one.
     pub number: Le16,
-    /// [`DRIVE_NONE`], [`DRIVE_IN`], [`DRIVE_OUT`] or [`DRIVE_GONE`].
+    /// [`DRIVE_NONE`], [`DRIVE_IN`], [`DRIVE_OUT`], [`DRIVE_GONE`] or [`DRIVE_EMPTIED`].
     pub state: Le16,
-    /// One more than the number of the drive whose place it has taken, or 0 for a drive of the format.
+    /// One more than the number of the drive whose place it has taken, 0 for a drive of the format, or [`ADDED`].
     pub replaces: Le16,
-    pub reserved: [u8; 2],
+    /// [`LACKS`] and [`LEAVES`], or 0.
+    pub flags: Le16,
     pub uuid: [u8; 16],
 }
 
 impl ViewDriveOnDisk {
     /// Returns the number of the drive whose place it has taken.
     pub fn replaced(&self) -> Option<u16> {
-        self.replaces.get().checked_sub(1)
+        self.replaces.get().checked_sub(1).filter(|_| !self.is_added())
+    }
+
+    /// Returns whether it was added to the set and takes no place of another one.
+    pub fn is_added(&self) -> bool {
+        self.replaces.get() == ADDED
+    }
+
+    /// Returns whether it may lack something that sets have on it.
+    pub fn lacks(&self) -> bool {
+        self.flags.get() & LACKS != 0
+    }
+
+    /// Returns whether what it holds is moved to other drives.
+    pub fn leaves(&self) -> bool {
+        self.flags.get() & LEAVES != 0
+    }
+
+    /// Notes whether something holds for it.
+    pub fn set_flag(&mut self, flag: u16, holds: bool) {
+        let others = self.flags.get() & !flag;
+        self.flags = Le16::new(if holds { others | flag } else { others });
     }
 }
+
+/// The drive was added, and takes no place of another one.
+pub const ADDED: u16 = u16::MAX;
+/// The drive may lack something that sets have on it: it was away, or is new in the place of another one.
+pub const LACKS: u16 = 1;
+/// What the drive holds is moved to other drives. It gets no new sets that others have room for.
+pub const LEAVES: u16 = 2;
 
 /// The slot names no drive.
 pub const DRIVE_NONE: u16 = 0;
@@ -98,6 +127,8 @@ pub const DRIVE_IN: u16 = 1;
 pub const DRIVE_OUT: u16 = 2;
 /// The drive is gone for good, as the operator has said. It never takes part again.
 pub const DRIVE_GONE: u16 = 3;
+/// All that the drive held was moved to others, and no set names it. It never takes part again.
+pub const DRIVE_EMPTIED: u16 = 4;
 
 /// The numbers of a shard's home drives, which hold its log, checkpoints and roots. [`NO_HOME`] in
 /// the slots that are not used.
@@ -109,6 +140,8 @@ pub struct HomesOnDisk {
 
 /// The slot of a home that is not used.
 pub const NO_HOME: u16 = u16::MAX;
+/// Added to the number of a drive that is to be a home again, or in the place of another one, and is none now.
+pub const HOME_LACKS: u16 = 1 << 15;
 
 /// The drives of the set and the homes of its shards, as of one number (epoch, counter).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -222,12 +255,7 @@ impl ViewOnDisk {
 
     /// Returns the drives that are gone for good, by their slots.
     pub fn gone(&self) -> DriveSet {
-        self.slots_with(|drive| drive.state.get() == DRIVE_GONE)
-    }
-
-    /// Returns the number of drives with which the set was formatted.
-    pub fn formatted(&self) -> u16 {
-        self.drives_known().filter(|drive| drive.replaced().is_none()).count() as u16
+        self.slots_with(|drive| matches!(drive.state.get(), DRIVE_GONE | DRIVE_EMPTIED))
     }
 
     /// Returns the drives that were ever in the set.
@@ -244,11 +272,6 @@ impl ViewOnDisk {
     /// Returns the numbers of the drives that have had the place of a drive, from itself on.
     fn line_of(&self, number: u16) -> impl Iterator<Item = u16> {
         std::iter::successors(Some(number), |number| self.successor_of(*number))
-    }
-
-    /// Returns the number of the drive that has the place now which a drive had when the set was formatted.
-    pub fn seat(&self, formatted: u16) -> u16 {
-        self.line_of(formatted).last().unwrap_or(formatted)
     }
 
     /// Returns whether a drive has, or has had, the place that another one had before, which may be itself.
@@ -270,11 +293,30 @@ impl ViewOnDisk {
     /// Returns the numbers of the homes of `shard`.
     pub fn home_numbers(&self, shard: u16) -> impl Iterator<Item = u16> {
         let homes = self.homes.get(usize::from(shard)).map_or(&[][..], |homes| &homes.drives);
-        homes.iter().map(|home| home.get()).filter(|home| *home != NO_HOME)
+        homes.iter().map(|home| home.get()).filter(|home| *home < HOME_LACKS)
     }
 
-    /// Returns whether each of the first `shards` shards has one to `homes_max` homes, which are drives
-    /// that are in, no other shard has any, and no number is that of two drives.
+    /// Returns the numbers of the drives that are to be homes of `shard`, and are none now.
+    pub fn wanted_numbers(&self, shard: u16) -> impl Iterator<Item = u16> {
+        let homes = self.homes.get(usize::from(shard)).map_or(&[][..], |homes| &homes.drives);
+        let wanted =
+            homes.iter().map(|home| home.get()).filter(|home| *home >= HOME_LACKS && *home != NO_HOME);
+        wanted.map(|home| home - HOME_LACKS)
+    }
+
+    /// Returns how many drives may lack something that sets have on them, of those that are not here or not in too.
+    pub fn lacking(&self, is_here: impl Fn(u16) -> bool) -> u32 {
+        let lacks = |drive: &&ViewDriveOnDisk| {
+            let number = drive.number.get();
+            let is_missing = drive.state.get() == DRIVE_IN && !is_here(number);
+            let has_a_place = drive.state.get() != DRIVE_EMPTIED && self.successor_of(number).is_none();
+            has_a_place && (drive.lacks() || is_missing)
+        };
+        self.drives_known().filter(lacks).count() as u32
+    }
+
+    /// Returns whether each of the first `shards` shards has one to `homes_max` homes, or drives that are to be homes,
+    /// the homes are drives that are in, no other shard has any, and no number is that of two drives.
     fn is_possible(&self, shards: u16, homes_max: usize) -> bool {
         let named: Vec<u16> = self
             .drives
@@ -284,7 +326,10 @@ impl ViewOnDisk {
             .collect();
         let distinct =
             (1..named.len()).all(|at| !named[..at].contains(&named[at])) && !named.contains(&NO_HOME);
-        let known = self.drives.iter().all(|drive| drive.state.get() <= DRIVE_GONE);
+        let is_known = |drive: &ViewDriveOnDisk| {
+            drive.state.get() <= DRIVE_EMPTIED && drive.flags.get() <= LACKS | LEAVES
+        };
+        let known = self.drives.iter().all(is_known);
         // A place goes from a drive to one with a higher number, and to one alone.
         let heirs: Vec<_> =
             self.drives_known().filter_map(|drive| Some((drive.replaced()?, drive.number.get()))).collect();
@@ -298,11 +343,15 @@ impl ViewOnDisk {
         let is_in = |home: u16| self.drives_in().any(|drive| drive.number.get() == home);
         let homes = self.homes.iter().enumerate().all(|(shard, homes)| {
             let used = homes.drives.iter().take_while(|home| home.get() != NO_HOME).count();
-            let (named, rest) = homes.drives.split_at(used);
-            let distinct = (1..used).all(|at| !named[..at].contains(&named[at]));
+            let (slots, rest) = homes.drives.split_at(used);
+            let numbers: Vec<u16> = slots.iter().map(|home| home.get() & !HOME_LACKS).collect();
+            let distinct = (1..used).all(|at| !numbers[..at].contains(&numbers[at]));
+            let known = numbers.iter().all(|number| named.contains(number));
+            let mut homes = slots.iter().map(|home| home.get()).filter(|home| *home < HOME_LACKS).peekable();
+            let has_one = used == 0 || homes.peek().is_some();
             let wanted = if shard < usize::from(shards) { 1..=homes_max } else { 0..=0 };
             let rest = rest.iter().all(|home| home.get() == NO_HOME);
-            wanted.contains(&used) && distinct && rest && named.iter().all(|home| is_in(home.get()))
+            wanted.contains(&used) && distinct && known && rest && has_one && homes.all(is_in)
         });
         distinct && known && places && homes && self.counter.get() > 0
     }
@@ -515,7 +564,7 @@ pub(crate) mod tests {
     #[test]
     fn a_view_that_no_program_writes_is_refused() {
         type Change = fn(&mut SuperblockOnDisk);
-        let changes: [(Change, &str); 10] = [
+        let changes: [(Change, &str); 12] = [
             (
                 |block| {
                     block.view.drives[1] =
@@ -526,7 +575,9 @@ pub(crate) mod tests {
             (|block| block.bases[0] = Le64::new(1), "bases"),
             (|block| block.view.drives[0].state = Le16::new(DRIVE_OUT), "view"),
             (|block| block.view.drives[1] = block.view.drives[0], "view"),
-            (|block| block.view.drives[1].state = Le16::new(4), "view"),
+            (|block| block.view.drives[1].state = Le16::new(5), "view"),
+            (|block| block.view.drives[0].flags = Le16::new(4), "view"),
+            (|block| block.view.homes[3].drives[0] = Le16::new(HOME_LACKS), "view"),
             (|block| block.view.homes[3].drives[0] = Le16::new(NO_HOME), "view"),
             (|block| block.view.homes[4].drives[0] = Le16::new(0), "view"),
             (|block| block.view.homes[0].drives[1] = Le16::new(0), "view"),

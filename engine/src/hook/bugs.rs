@@ -89,6 +89,10 @@ pub enum Bug {
     SeatWhileBusy,
     /// A drive takes a seat, and no shard claims what it has there.
     SeatWithoutClaims,
+    /// The extent of a member that has moved is used again, and only the next checkpoint says that it moved.
+    FreeMemberEarly,
+    /// Tails of objects are left on a drive that is emptied.
+    DrainLeavesTail,
 }
 
 impl Bug {
@@ -116,7 +120,7 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 22] = [
+    pub const AIMED: [Self; 24] = [
         Self::IgnoreMark,
         Self::ContinueTornLog,
         Self::ReuseNumberEarly,
@@ -139,6 +143,8 @@ impl Bug {
         Self::MendLateDrive,
         Self::SeatWhileBusy,
         Self::SeatWithoutClaims,
+        Self::FreeMemberEarly,
+        Self::DrainLeavesTail,
     ];
 
     /// Returns the name that the command line and reports use.
@@ -183,6 +189,8 @@ impl Bug {
             Self::MendLateDrive => "mend-late-drive",
             Self::SeatWhileBusy => "seat-while-busy",
             Self::SeatWithoutClaims => "seat-without-claims",
+            Self::FreeMemberEarly => "free-member-early",
+            Self::DrainLeavesTail => "drain-leaves-tail",
         }
     }
 }

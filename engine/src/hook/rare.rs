@@ -86,10 +86,16 @@ pub enum Rare {
     DriveBack,
     /// A drive came while the node ran.
     DriveSeated,
+    /// A shard got another home while the node ran.
+    HomeMoved,
+    /// A member of a striped set moved to another drive.
+    MemberMoved,
+    /// A drive was emptied.
+    DriveEmptied,
 }
 
 impl Rare {
-    pub const COUNT: usize = 38;
+    pub const COUNT: usize = 41;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
@@ -129,6 +135,9 @@ impl Rare {
         Self::DriveSilent,
         Self::DriveBack,
         Self::DriveSeated,
+        Self::HomeMoved,
+        Self::MemberMoved,
+        Self::DriveEmptied,
     ];
 
     /// Returns the name that reports use.
@@ -172,6 +181,9 @@ impl Rare {
             Self::DriveSilent => "drive-silent",
             Self::DriveBack => "drive-back",
             Self::DriveSeated => "drive-seated",
+            Self::HomeMoved => "home-moved",
+            Self::MemberMoved => "member-moved",
+            Self::DriveEmptied => "drive-emptied",
         }
     }
 }

@@ -1,14 +1,16 @@
-//! The bodies that are being written on a core, told apart by when they began.
+//! The bodies that are being written on a core, or those who read, told apart by when they began.
 //!
-//! Invariant: whoever writes slices, or commits what was written, is counted from before the first write until
-//! the record is durable or given up.
+//! Invariants:
+//! - Whoever writes slices, or commits what was written, is counted from before the first write until the record is
+//!   durable or given up.
+//! - Whoever reads is counted from before it asks where to read until it has let its pins go.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 use crate::sync::signal::Signal;
 
-/// The bodies that are being written on a core.
+/// The bodies that are being written on a core, or those who read.
 #[derive(Default)]
 pub struct Bodies {
     /// What those hold that begin now.
@@ -29,7 +31,7 @@ impl Drop for Generation {
     }
 }
 
-/// A body that is being written, until it is dropped.
+/// A body that is being written, or a reader, until it is dropped.
 pub struct BodyCount {
     _of: Rc<Generation>,
 }

@@ -65,8 +65,13 @@ type Done = Result<(), Halt>;
 /// Starts to bring drives back that are out of the view or may be homes again, from core 0.
 pub(super) fn start(core: &Rc<CoreState>) {
     let layout = &core.layout;
-    let is_wanted = |drive: &u16| layout.was_out(*drive) || !core.shards_to_return_to(*drive).is_empty();
+    let view = core.views.latest.borrow();
+    let lacks = |drive: u16| {
+        view.drives_known().any(|known| known.number.get() == core.number_of(drive) && known.lacks())
+    };
+    let is_wanted = |drive: &u16| layout.was_out(*drive) || lacks(*drive);
     let drives: Vec<u16> = (0..layout.drives()).filter(is_wanted).collect();
+    drop(view);
     let core = core.clone();
     if !drives.is_empty() {
         core.environment.clone().spawn(Box::pin(async move {

@@ -9,7 +9,7 @@ use super::progress::CatchUpProgress;
 use super::state::CoreState;
 use crate::device::watch::Part;
 use crate::error::Result;
-use crate::format::superblock::{DRIVE_GONE, ViewDriveOnDisk, ViewOnDisk};
+use crate::format::superblock::{DRIVE_EMPTIED, DRIVE_GONE, ViewDriveOnDisk, ViewOnDisk};
 
 /// The part that a drive has in the set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +18,16 @@ pub enum DriveState {
     In,
     /// It was away or is new, gets all that is written, and is brought up to date.
     CatchingUp,
+    /// It is in the view, and what it holds is moved to others.
+    Leaving,
     /// It was given to this start, and is out of the view: it failed since, or could not come back.
     Left,
     /// It is out of the view, and was not there when the node started.
     Absent,
     /// It is out of the view for good, by the operator's word, or since another one has taken its place.
     Gone,
+    /// All that it held was moved to other drives, and it never comes back.
+    Emptied,
 }
 
 /// One drive of the set.
@@ -96,11 +100,15 @@ impl Core {
 
     async fn drive(&self, drive: &ViewDriveOnDisk, known: &Known) -> DriveReport {
         let (state, number) = (self.state(), drive.number.get());
-        let is_gone = drive.state.get() == DRIVE_GONE;
+        let out_state = match drive.state.get() {
+            DRIVE_GONE => DriveState::Gone,
+            DRIVE_EMPTIED => DriveState::Emptied,
+            _ => DriveState::Absent,
+        };
         let mut report = DriveReport {
             number,
             uuid: drive.uuid,
-            state: if is_gone { DriveState::Gone } else { DriveState::Absent },
+            state: out_state,
             replaces: drive.replaced(),
             reason: None,
             path: None,
@@ -111,9 +119,11 @@ impl Core {
         };
         let Some(place) = state.place_of(number) else { return report };
         report.state = match state.drives[usize::from(place)].part() {
+            Part::Whole if drive.leaves() => DriveState::Leaving,
             Part::Whole => DriveState::In,
             Part::CatchingUp | Part::Returning => DriveState::CatchingUp,
-            Part::Out => DriveState::Left,
+            Part::Out if out_state == DriveState::Absent => DriveState::Left,
+            Part::Out => out_state,
         };
         let reason = known.reasons.iter().find(|(of, _)| *of == place);
         report.reason = reason.map(|(_, reason)| reason.clone());
@@ -128,7 +138,7 @@ impl Core {
         report.shards = (0..state.layout.shards)
             .filter(|shard| known.view.home_numbers(*shard).any(|home| home == number))
             .count() as u16;
-        if report.state == DriveState::CatchingUp {
+        if matches!(report.state, DriveState::CatchingUp | DriveState::Leaving) {
             report.catch_up = Some(state.catch_up_of(place));
         }
         report

@@ -9,7 +9,8 @@ use crate::format::checkpoint::{
     CheckpointChunkOnDisk, CheckpointRootV1, ChunkListV1, ChunkPlaceV1, KIND_LEAVES, KIND_SETS, decode_sets,
 };
 use crate::format::superblock::{
-    DRIVE_GONE, DRIVE_IN, DRIVE_OUT, ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk, SuperblockOnDisk,
+    DRIVE_EMPTIED, DRIVE_GONE, DRIVE_IN, DRIVE_OUT, ROOT_CHECKPOINT, ROOT_LOG, ShardRootOnDisk,
+    SuperblockOnDisk,
 };
 use crate::format::{BLOCK_BYTES, FormatDamage};
 use crate::index::OrderedIndex;
@@ -57,7 +58,7 @@ fn superblock_lines(block: &SuperblockOnDisk) -> Vec<(String, String)> {
         let drives = view.drives.iter().filter(|drive| drive.state.get() == state);
         drives.map(|drive| drive.number.to_string()).collect::<Vec<_>>().join(" ")
     };
-    let lines: [(&str, String); 19] = [
+    let lines: [(&str, String); 20] = [
         ("format_version", block.format_version.to_string()),
         ("sequence", block.sequence.to_string()),
         ("promised_epoch", block.promised_epoch.to_string()),
@@ -65,6 +66,7 @@ fn superblock_lines(block: &SuperblockOnDisk) -> Vec<(String, String)> {
         ("drives_in", numbers(DRIVE_IN)),
         ("drives_out", numbers(DRIVE_OUT)),
         ("drives_gone", numbers(DRIVE_GONE)),
+        ("drives_emptied", numbers(DRIVE_EMPTIED)),
         ("node_uuid", uuid_text(&block.node_uuid)),
         ("set_uuid", uuid_text(&block.set_uuid)),
         ("drive_uuid", uuid_text(&block.drive_uuid)),

@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use super::format::first_homes;
 use super::opening::Opening;
 use super::progress::CatchUpSums;
 use crate::device::latch::Latch;
 use crate::extent::{Geometry, Shape};
 use crate::format::superblock::{
-    DRIVE_GONE, DRIVE_IN, DRIVE_NONE, DRIVE_OUT, NO_HOME, SuperblockOnDisk, VIEW_BASES, VIEW_DRIVES,
-    ViewDriveOnDisk, ViewOnDisk,
+    DRIVE_GONE, DRIVE_IN, DRIVE_NONE, DRIVE_OUT, HOME_LACKS, LACKS, NO_HOME, SuperblockOnDisk, VIEW_BASES,
+    VIEW_DRIVES, ViewDriveOnDisk, ViewOnDisk,
 };
 use crate::format::{Le16, Le32, Le64};
 use crate::hook::Planted;
@@ -103,11 +102,6 @@ impl Layout {
             true => self.shards,
             false => self.shards_of_drive(drive).count() as u16,
         }
-    }
-
-    /// Returns the shards that a drive is to be a home of again, once it is up to date.
-    pub fn shards_to_return_to(&self, drive: u16) -> impl Iterator<Item = u16> + '_ {
-        self.shards_of_drive(drive).filter(move |shard| !self.homes_in_view(*shard).contains(&drive))
     }
 
     /// Returns the places among the node's drives of a shard's homes that are present, those behind that are
@@ -342,11 +336,14 @@ pub(super) fn keep_only(view: &mut ViewOnDisk, stays: impl Fn(Le16) -> bool) {
     for drive in view.drives.iter_mut().filter(|drive| drive.state.get() == DRIVE_IN) {
         if !stays(drive.number) {
             drive.state = Le16::new(DRIVE_OUT);
+            drive.set_flag(LACKS, true);
         }
     }
-    for homes in &mut view.homes {
-        let mut left = homes.drives.into_iter().filter(|home| home.get() != NO_HOME && stays(*home));
-        homes.drives = std::array::from_fn(|_| left.next().unwrap_or(Le16::new(NO_HOME)));
+    // They are to be homes again, or others in their place.
+    for home in view.homes.iter_mut().flat_map(|homes| &mut homes.drives) {
+        if home.get() < HOME_LACKS && !stays(*home) {
+            *home = Le16::new(home.get() | HOME_LACKS);
+        }
     }
 }
 
@@ -379,27 +376,29 @@ fn homes_of(superblocks: &[SuperblockOnDisk]) -> (Vec<Vec<u16>>, Vec<bool>) {
     ((0..superblocks[0].shards.get()).map(places_of).collect(), out)
 }
 
-/// Returns how a view that does not know a drive is to name it, if the drive was made to take the place of
-/// another one.
+/// Returns how a view that does not know a drive is to name it, if the drive was made to be added, or to take the
+/// place of another one.
 pub(super) fn joining(view: &ViewOnDisk, block: &SuperblockOnDisk) -> Option<ViewDriveOnDisk> {
     let own = unused(block)?;
     let is_new = !view.drives_known().any(|drive| drive.uuid == own.uuid || drive.number == own.number);
     is_new.then_some(ViewDriveOnDisk { state: Le16::new(DRIVE_OUT), ..*own })
 }
 
-/// Returns what a drive says of itself that was made to take the place of another one, and has had no part in
-/// the set yet.
+/// Returns what a drive says of itself that was made to be added, or to take the place of another one, and has had no
+/// part in the set yet.
 fn unused(block: &SuperblockOnDisk) -> Option<&ViewDriveOnDisk> {
     let own = block.view.drives_known().find(|drive| drive.uuid == block.drive_uuid)?;
-    (own.replaced().is_some() && block.view.epoch.get() == 0).then_some(own)
+    let is_made = own.replaced().is_some() || own.is_added();
+    (is_made && block.view.epoch.get() == 0).then_some(own)
 }
 
-/// Returns whether a drive was made to take the place of another one, and has had no part in the set yet.
+/// Returns whether a drive was made for a set that runs, and has had no part in it yet.
 pub(super) fn holds_nothing(block: &SuperblockOnDisk) -> bool {
     unused(block).is_some()
 }
 
-/// Adds a drive to a view, out of which it is until it is written to, in place of one that is gone for good.
+/// Adds a drive to a view, out of which it is until it is written to, in place of one that is gone for good if it was
+/// made for that.
 ///
 /// # Panics
 /// Panics when the view has no room, which whoever chooses the drives of a start rules out.
@@ -409,41 +408,23 @@ pub(super) fn join(view: &mut ViewOnDisk, joining: ViewDriveOnDisk) {
     for drive in gone.filter(|drive| replaced == Some(drive.number.get())) {
         drive.state = Le16::new(DRIVE_GONE);
     }
+    for home in view.homes.iter_mut().flat_map(|homes| &mut homes.drives) {
+        if replaced.is_some_and(|replaced| home.get() == replaced | HOME_LACKS) {
+            *home = Le16::new(joining.number.get() | HOME_LACKS);
+        }
+    }
     let free = view.drives.iter_mut().find(|drive| drive.state.get() == DRIVE_NONE);
     *free.unwrap_or_else(|| panic!("a view has {VIEW_DRIVES} drives at most")) = joining;
 }
 
-/// Adds the drives that have the place of one that was a home of a shard when the set was formatted, and are no
-/// home now. A drive may have been away ever since: nothing on it says that it once was one.
+/// Adds the drives that are to be homes of a shard, and are none now.
 fn add_returning(homes: &mut [Vec<u16>], superblocks: &[SuperblockOnDisk], view: &ViewOnDisk) {
-    let (drives, copies) = (view.formatted(), usize::from(superblocks[0].parity_members) + 1);
     for (shard, homes) in (0..).zip(homes) {
-        for home in first_homes(shard, drives, copies) {
-            let home = view.seat(home);
+        for home in view.wanted_numbers(shard) {
             let place = superblocks.iter().position(|block| block.drive_number.get() == home);
             homes.extend(place.map(|place| place as u16).filter(|place| !homes.contains(place)));
         }
     }
-}
-
-/// Returns how many places of a set that was formatted for striped slices have no drive that holds all that it was
-/// given: of those whose drive `is_here`, it is in the view and the home of every shard that the place is one for.
-pub(super) fn lacking_places(
-    view: &ViewOnDisk,
-    (shards, copies): (u16, usize),
-    is_here: &dyn Fn(u16) -> bool,
-) -> u32 {
-    let drives = view.formatted();
-    let is_whole = |place: &u16| {
-        let number = view.seat(*place);
-        let is_in = view.drives_in().any(|drive| drive.number.get() == number);
-        let is_home = |shard: u16| {
-            let is_for = first_homes(shard, drives, copies).any(|home| home == *place);
-            !is_for || view.home_numbers(shard).any(|home| home == number)
-        };
-        is_in && is_here(number) && (0..shards).all(is_home)
-    };
-    (0..drives).filter(|place| !is_whole(place)).count() as u32
 }
 
 /// Returns, for a drive with `drive_shards` shards, how many bytes of a shard's log may be dead

@@ -12,6 +12,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::bodies::BodyCount;
 use super::state::CoreState;
 use crate::device::Durability;
 use crate::extent::{Drives, SetPlace};
@@ -26,6 +27,8 @@ pub(super) struct PinGuard {
     pub core: Rc<CoreState>,
     pub shard: u16,
     pub pins: Pins,
+    /// Counts the reader from before it asked where to read.
+    pub _count: BodyCount,
 }
 
 impl PinGuard {

@@ -10,7 +10,7 @@ use super::progress::CatchUpProgress;
 use super::report::{Counters, SpaceReport};
 use super::state::CoreState;
 use crate::error::Result;
-use crate::format::superblock::ViewDriveOnDisk;
+use crate::format::superblock::{DRIVE_EMPTIED, ViewDriveOnDisk};
 use crate::lifecycle::LifecycleCounters;
 
 /// The figures of one shard.
@@ -115,7 +115,9 @@ impl Core {
         sum.copies = layout.superblocks[0].parity_members + 1;
         sum.drives_catching_up = in_view - sum.drives_in;
         let view = state.call(0, |core| async move { core.views.latest.borrow().clone() }).await;
-        let has_its_place = |drive: &&ViewDriveOnDisk| view.successor_of(drive.number.get()).is_none();
+        let has_its_place = |drive: &&ViewDriveOnDisk| {
+            drive.state.get() != DRIVE_EMPTIED && view.successor_of(drive.number.get()).is_none()
+        };
         sum.drives_out = view.drives_known().filter(has_its_place).count() as u64 - in_view;
         let is_behind = |drive: &u16| !state.is_whole(*drive) && !state.is_out(*drive);
         let behind = (0..layout.places()).filter(is_behind);

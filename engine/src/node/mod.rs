@@ -13,6 +13,7 @@ mod catch_up;
 mod chunk;
 mod clock;
 mod core;
+mod drain;
 mod drives;
 mod durability;
 mod error;
@@ -30,6 +31,7 @@ pub mod memory;
 mod mend;
 mod message;
 mod metrics;
+mod moves;
 mod node_records;
 mod offline;
 pub(crate) mod open;
@@ -59,6 +61,7 @@ mod write;
 
 pub use self::chunk::Chunk;
 pub use self::core::Core;
+pub use self::drain::DrainError;
 pub use self::drives::{DriveReport, DriveState, DrivesReport};
 pub use self::error::OpenError;
 pub use self::format::{

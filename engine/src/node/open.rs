@@ -15,7 +15,7 @@ use super::cache::ReadCache;
 use super::core::Core;
 use super::error::OpenError;
 use super::format::{given_twice, read_superblock, uuid_text};
-use super::layout::{Layout, holds_nothing, joining, lacking_places, newest_view};
+use super::layout::{Layout, holds_nothing, joining, newest_view};
 use super::ledger::Ledgers;
 use super::message::Message;
 use super::opening::Opening;
@@ -34,7 +34,7 @@ use crate::env::Environment;
 use crate::extent::allocator::ExtentAllocator;
 use crate::extent::{DriveNumber, Drives, Reached, SetWriter};
 use crate::format::superblock::{
-    DRIVE_IN, DRIVE_OUT, SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk, ViewOnDisk,
+    DRIVE_EMPTIED, DRIVE_IN, DRIVE_OUT, SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk, ViewOnDisk,
 };
 use crate::ring::driver::Driver;
 use crate::ring::mailbox::{Mailbox, Notifier};
@@ -260,10 +260,8 @@ pub(crate) fn choose_drives(
     let is_here = |number: u16| {
         view.drives_in().any(|drive| drive.number.get() == number && seen.contains(&drive.uuid))
     };
-    let counted = (block.shards.get(), rules.homes_max() as usize);
     // What was lost before counts too, since no view says how much of each stripe is left.
-    let is_readable =
-        block.data_members == 1 || lacking_places(view, counted, &is_here) <= rules.failures_max;
+    let is_readable = block.data_members == 1 || view.lacking(is_here) <= rules.failures_max;
     let is_enough = is_readable && rules.may_start(members, bases, present);
     let drive_at = |slot: u16| &view.drives[usize::from(slot)];
     let missing = (members - present).iter().map(|slot| drive_at(slot).number.get()).collect();
@@ -272,8 +270,11 @@ pub(crate) fn choose_drives(
         let (returning, stale) = stale.into_iter().partition(may_return);
         let has_left = |drive: &&ViewDriveOnDisk| {
             let number = drive.number.get();
-            let is_replaced = view.successor_of(number).is_some() || joining.values().any(|it| *it == number);
-            drive.state.get() != DRIVE_IN && !seen.contains(&drive.uuid) && !is_replaced
+            let is_replaced =
+                view.successor_of(number).is_some() || joining.values().any(|it| *it == Some(number));
+            !matches!(drive.state.get(), DRIVE_IN | DRIVE_EMPTIED)
+                && !seen.contains(&drive.uuid)
+                && !is_replaced
         };
         let away = view.drives_known().filter(has_left).map(|drive| drive.number.get()).collect();
         let joining = joining.into_keys().collect();
@@ -331,7 +332,7 @@ fn joining_drives(
     view: &ViewOnDisk,
     drives: &[(&Path, &SuperblockOnDisk)],
     given: &BTreeSet<[u8; 16]>,
-) -> Result<BTreeMap<usize, u16>, OpenError> {
+) -> Result<BTreeMap<usize, Option<u16>>, OpenError> {
     let mut joining_drives = BTreeMap::new();
     let mut numbers: BTreeSet<u16> = view.drives_known().map(|drive| drive.number.get()).collect();
     for (at, (path, block)) in drives.iter().enumerate() {
@@ -340,18 +341,22 @@ fn joining_drives(
         }
         let path = || path.to_path_buf();
         let is_free = numbers.insert(block.drive_number.get()) && numbers.len() <= VIEW_DRIVES;
-        let own = joining(view, block).filter(|_| is_free).and_then(|own| own.replaced());
-        let Some(replaced) = own else { return Err(OpenError::Outdated { path: path() }) };
+        let own = joining(view, block).filter(|_| is_free);
+        let Some(own) = own else { return Err(OpenError::Outdated { path: path() }) };
+        let Some(replaced) = own.replaced() else {
+            joining_drives.insert(at, None);
+            continue;
+        };
         // The number may be that of another drive, if the one that this was made with was cut off.
         let meant = block.view.drives_known().find(|drive| drive.number.get() == replaced);
         let named = view.drives_known().find(|drive| meant.is_some_and(|meant| meant.uuid == drive.uuid));
         let is_taken =
-            view.successor_of(replaced).is_some() || joining_drives.values().any(|it| *it == replaced);
+            view.successor_of(replaced).is_some() || joining_drives.values().any(|it| *it == Some(replaced));
         match named {
             Some(named) if given.contains(&named.uuid) => {
                 return Err(OpenError::GivenAndReplaced { path: path(), number: replaced });
             }
-            Some(_) if !is_taken => drop(joining_drives.insert(at, replaced)),
+            Some(_) if !is_taken => drop(joining_drives.insert(at, Some(replaced))),
             _ => return Err(OpenError::Outdated { path: path() }),
         }
     }
@@ -463,6 +468,13 @@ impl CoreParts {
             Drive::new(latch(place, device), (number, None), &environment, &self.pool, part, &paces)
         };
         let mut drives: Vec<Drive> = (0..).zip(self.devices).map(drive).collect();
+        for drive in layout.start.view.drives_known().filter(|drive| drive.leaves()) {
+            let watches = drives
+                .iter()
+                .filter(|own| own.number.is(drive.number.get()))
+                .filter_map(|own| own.watch.as_ref());
+            watches.for_each(|watch| watch.set_leaving(true));
+        }
         drives.extend(layout.seats().map(|place| {
             let (device, part) = (Rc::<SeatDevice>::default(), Some(Part::Out));
             let seat = (DriveNumber::none(), Some(device.clone()));
@@ -506,6 +518,7 @@ impl CoreParts {
             closing: Cell::new(false),
             retrying: Cell::new(false),
             bodies: Bodies::default(),
+            readers: Bodies::default(),
             refusals: Cell::new(0),
             repairs: Cell::new(0),
             decoded: Cell::new(0),
@@ -530,7 +543,9 @@ impl CoreParts {
 /// Returns the part that a drive has when the node starts, or `None` when the node can not do without it. One
 /// that is to be a home again lacks something yet.
 fn part_of(layout: &Layout, drive: u16) -> Option<Part> {
-    let lacks = || layout.shards_to_return_to(drive).next().is_some();
+    let number = layout.geometry_of(drive).drive;
+    let known = |drive: &&ViewDriveOnDisk| drive.number.get() == number;
+    let lacks = || layout.start.view.drives_known().find(known).is_some_and(ViewDriveOnDisk::lacks);
     layout.is_redundant().then(|| match layout.was_out(drive) {
         true => Part::Returning,
         false if lacks() => Part::CatchingUp,

@@ -466,9 +466,10 @@ pub(super) struct PartReader {
 impl PartReader {
     /// Makes a reader of the copy on a home.
     pub(super) fn new(core: &Rc<CoreState>, shard: &Rc<Shard>, segment: SegmentV1, home: usize) -> Self {
+        let _count = core.readers.begin();
         let (sets, pins) = shard.pin_part(&segment);
         let left = 0..segment.length;
-        let pin = Rc::new(PinGuard { core: core.clone(), shard: shard.id, pins });
+        let pin = Rc::new(PinGuard { core: core.clone(), shard: shard.id, pins, _count });
         let mut reader = SliceReader::new(pin, vec![segment], sets);
         (reader.gentle, reader.from_home) = (true, Some(home as u8));
         Self { reader, left }
@@ -495,9 +496,10 @@ pub(super) async fn look_up(
     shard: u16,
     (bucket, key, version): (BucketId, &[u8], Version),
 ) -> Result<Option<(Found, PinGuard)>> {
+    let _count = core.readers.begin();
     match core.ask(shard, ShardRequest::Lookup { bucket, key: key.to_vec(), version }).await? {
         ShardReply::Found(found) => {
-            Ok(found.map(|(found, pins)| (found, PinGuard { core: core.clone(), shard, pins })))
+            Ok(found.map(|(found, pins)| (found, PinGuard { core: core.clone(), shard, pins, _count })))
         }
         other => other.mistaken(),
     }

@@ -16,13 +16,13 @@ use zerocopy::FromZeros;
 
 use super::format::{
     EXTENTS_PER_SHARD, EXTENTS_START, FormatError, FormatOptions, FormatReport, extents_of, given_twice,
-    homes_max, now_ms, prepare, random_uuid, report, superblock_of, uuid_text, write_format,
+    now_ms, prepare, random_uuid, report, superblock_of, uuid_text, write_format,
 };
 use super::layout::{join, joining, keep_only, newest_view};
 use crate::device::file::DriveError;
 use crate::format::superblock::{
-    DRIVE_GONE, DRIVE_IN, SUPERBLOCK_BYTES, ShardRootOnDisk, SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk,
-    ViewOnDisk,
+    DRIVE_GONE, DRIVE_IN, LACKS, SUPERBLOCK_BYTES, ShardRootOnDisk, SuperblockOnDisk, VIEW_DRIVES,
+    ViewDriveOnDisk, ViewOnDisk,
 };
 use crate::format::{Le16, Le32, Le64};
 
@@ -178,8 +178,9 @@ impl Replacement {
         (block.drive_uuid, block.drive_number) = (uuid, Le16::new(number));
         block.bases.fill(Le64::new(0));
         block.roots.fill(ShardRootOnDisk::new_zeroed());
-        let (shards, copies) = (u64::from(block.shards.get()), u64::from(block.parity_members) + 1);
-        let extents_min = EXTENTS_PER_SHARD * homes_max(shards, u64::from(newest.formatted()), copies);
+        let homes = (0..block.shards.get())
+            .filter(|shard| block.view.wanted_numbers(*shard).any(|home| home == number));
+        let extents_min = EXTENTS_PER_SHARD * homes.count().max(1) as u64;
         Ok(Self { block, lost, extents_min })
     }
 
@@ -266,6 +267,7 @@ fn view_of(
         number: Le16::new(number),
         state: Le16::new(DRIVE_IN),
         replaces: Le16::new(lost.number.get() + 1),
+        flags: Le16::new(LACKS),
         uuid,
         ..ViewDriveOnDisk::default()
     };

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::catch_up::bring_back;
 use super::core::Core;
 use super::error::OpenError;
-use super::format::{first_homes, read_superblock};
+use super::format::read_superblock;
 use super::layout::{holds_nothing, join, joining};
 use super::state::CoreState;
 use super::views::Change;
@@ -26,7 +26,9 @@ use crate::device::uring::UringDevice;
 use crate::device::watch::Part;
 use crate::extent::allocator::ExtentAllocator;
 use crate::format::BLOCK_BYTES;
-use crate::format::superblock::{DRIVE_GONE, DRIVE_IN, SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk};
+use crate::format::superblock::{
+    DRIVE_EMPTIED, DRIVE_GONE, DRIVE_IN, SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk,
+};
 use crate::hook::{Bug, Rare, reached};
 use crate::ring::Ring;
 
@@ -260,9 +262,10 @@ impl CoreState {
         };
         self.call(self.layout.allocator_core(place), keep).await;
         let shards = self.shards_of_seat(number, joining);
+        let leaves = self.view_leaves(number);
         for core in 0..self.layout.cores {
             let shards = shards.clone();
-            let sit = move |core: Rc<Self>| async move { core.sit(place, number, &shards).await };
+            let sit = move |core: Rc<Self>| async move { core.sit(place, (number, leaves), &shards).await };
             self.call(core, sit).await;
         }
         let conflict = move |core: Rc<Self>| async move { core.allocator(place).has_conflict() };
@@ -307,7 +310,7 @@ impl CoreState {
                 holds_nothing(block) || latest.drives_in().any(|drive| knows(drive.uuid));
             return match known.state.get() {
                 DRIVE_IN => Err(OnlineError::IsIn),
-                DRIVE_GONE => Err(OnlineError::Gone),
+                DRIVE_GONE | DRIVE_EMPTIED => Err(OnlineError::Gone),
                 _ if known.number != block.drive_number => Err(OnlineError::OtherSet),
                 _ if block.view.number() >= latest.number() || !is_of_this_history => {
                     Err(OnlineError::OtherHistory)
@@ -316,7 +319,10 @@ impl CoreState {
             };
         }
         let joining = joining(&latest, block).ok_or(OnlineError::Unknown)?;
-        let Some(replaced) = joining.replaced() else { return Err(OnlineError::Unknown) };
+        let is_full = latest.drives_known().count() >= VIEW_DRIVES;
+        let Some(replaced) = joining.replaced() else {
+            return if is_full { Err(OnlineError::Full) } else { Ok(Some(joining)) };
+        };
         // The number may be that of another drive, if the one that this was made with was cut off.
         let meant = block.view.drives_known().find(|drive| drive.number.get() == replaced);
         let named = meant.and_then(|meant| latest.drives_known().find(|drive| drive.uuid == meant.uuid));
@@ -324,7 +330,7 @@ impl CoreState {
             None => Err(OnlineError::Unknown),
             Some(_) if latest.successor_of(replaced).is_some() => Err(OnlineError::Taken),
             Some(named) if named.state.get() == DRIVE_IN => Err(OnlineError::ReplacedIsIn(replaced)),
-            Some(_) if latest.drives_known().count() >= VIEW_DRIVES => Err(OnlineError::Full),
+            Some(_) if is_full => Err(OnlineError::Full),
             Some(_) => Ok(Some(joining)),
         }
     }
@@ -333,11 +339,7 @@ impl CoreState {
     fn shards_of_seat(&self, number: u16, joining: Option<ViewDriveOnDisk>) -> Vec<u16> {
         let mut view = self.views.latest.borrow().clone();
         joining.into_iter().for_each(|joining| join(&mut view, joining));
-        let copies = usize::from(self.layout.superblocks[0].parity_members) + 1;
-        let is_for = |shard: &u16| {
-            let mut seats = first_homes(*shard, view.formatted(), copies);
-            seats.any(|seat| view.seat(seat) == number)
-        };
+        let is_for = |shard: &u16| view.wanted_numbers(*shard).any(|home| home == number);
         (0..self.layout.shards).filter(is_for).collect()
     }
 
@@ -352,22 +354,20 @@ impl CoreState {
     }
 
     /// Notes on this core which drive has a seat, and claims what this core's shards have on it.
-    async fn sit(self: &Rc<Self>, place: u16, number: u16, shards: &[u16]) {
+    async fn sit(self: &Rc<Self>, place: u16, (number, leaves): (u16, bool), shards: &[u16]) {
         let drive = &self.drives[usize::from(place)];
         drive.number.set(Some(number));
-        drive.watch.iter().for_each(|watch| watch.enter(Part::Returning));
+        drive.watch.iter().for_each(|watch| {
+            watch.enter(Part::Returning);
+            watch.set_leaving(leaves);
+        });
         for shard in 0..self.layout.shards {
-            let homes = {
-                let homes = &mut self.homes.borrow_mut()[usize::from(shard)];
-                // What has left comes back to another seat, if at all.
-                homes.retain(|home| !self.is_out(*home));
-                homes.extend(Some(place).filter(|_| shards.contains(&shard)));
-                homes.clone()
-            };
-            let order = self.layout.drives_of(shard);
-            let at = |home: &u16| order.iter().position(|place| place == home).map(|at| at as u16);
-            self.writer_of(shard).drives.set_homes(homes.iter().filter_map(at).collect());
+            let homes = &mut self.homes.borrow_mut()[usize::from(shard)];
+            // What has left comes back to another seat, if at all.
+            homes.retain(|home| !self.is_out(*home));
+            homes.extend(Some(place).filter(|_| shards.contains(&shard)));
         }
+        (0..self.layout.shards).for_each(|shard| self.note_homes(shard));
         for shard in self.own_shards() {
             let forgets = self.layout.geometry_of(0).planted.is(Bug::SeatWithoutClaims);
             let places = if forgets { Vec::new() } else { shard.places() };
@@ -393,6 +393,11 @@ impl CoreState {
                 && !latest.home_numbers(*shard).any(|home| home == number)
         };
         (0..self.layout.shards).filter(is_no_home_yet).collect()
+    }
+
+    /// Returns whether what a drive holds is moved to others, as core 0 knows.
+    pub(super) fn view_leaves(&self, number: u16) -> bool {
+        self.views.latest.borrow().drives_known().any(|drive| drive.number.get() == number && drive.leaves())
     }
 
     /// Returns the numbers of the drives whose place a drive has taken, as core 0 knows.

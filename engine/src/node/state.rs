@@ -110,6 +110,11 @@ impl Drive {
         matches!(self.part(), Part::Returning | Part::Out)
     }
 
+    /// Returns whether what it holds is moved to other drives.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.is_leaving())
+    }
+
     /// Returns the part that the drive has in the view in use.
     pub(crate) fn part(&self) -> Part {
         self.watch.as_ref().map_or(Part::Whole, |watch| watch.part())
@@ -162,6 +167,8 @@ pub struct CoreState {
     pub(crate) retrying: Cell<bool>,
     /// The bodies that are being written.
     pub(crate) bodies: Bodies,
+    /// Those who read records and slices.
+    pub(crate) readers: Bodies,
     /// Reads that were refused to clients because data was damaged or could not be read.
     pub(crate) refusals: Cell<u64>,
     /// Copies that were found damaged or unreadable and written anew from another one.
@@ -378,6 +385,29 @@ impl CoreState {
     /// Returns the places of a shard's homes that are present, and of those that are to be its homes.
     pub(super) fn homes_of(&self, shard: u16) -> Vec<u16> {
         self.homes.borrow()[usize::from(shard)].clone()
+    }
+
+    /// Tells the drives of a shard which of them are its homes now.
+    pub(super) fn note_homes(&self, shard: u16) {
+        let order = self.layout.drives_of(shard);
+        let homes = self.homes.borrow();
+        let at = |home: &u16| order.iter().position(|place| place == home).map(|at| at as u16);
+        let places = homes[usize::from(shard)].iter().filter_map(at).collect();
+        self.writer_of(shard).drives.set_homes(places);
+    }
+
+    /// Returns whether large objects are striped.
+    pub(super) fn is_striped(&self) -> bool {
+        self.layout.geometry_of(0).shape.is_striped()
+    }
+
+    /// Returns the places of the drives that are whole, and do not leave.
+    pub(super) fn places_that_stay(&self) -> impl Iterator<Item = u16> {
+        let stays = |place: &u16| {
+            let drive = &self.drives[usize::from(*place)];
+            drive.part() == Part::Whole && !drive.is_leaving()
+        };
+        (0..self.drives.len() as u16).filter(stays)
     }
 
     /// Returns the place of the drive with this number in the view, or `None` when it is not present.

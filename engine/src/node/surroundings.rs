@@ -44,15 +44,10 @@ impl HomesOfCore {
         homes.into_iter().filter(|home| !core.has_left(*home))
     }
 
-    /// Returns whether striped slices may lie on drives that are no homes.
-    fn is_striped(core: &CoreState) -> bool {
-        core.layout.geometry_of(0).shape.is_striped()
-    }
-
     /// Returns the shards that have a home in common with this one.
     fn neighbours(&self, core: &CoreState) -> Vec<u16> {
         // Striped slices of every shard may lie on every drive.
-        let is_striped = Self::is_striped(core);
+        let is_striped = core.is_striped();
         let homes = core.homes.borrow();
         let own = &homes[usize::from(self.shard)];
         let is_near =
@@ -99,6 +94,15 @@ impl HomesOfCore {
             }
             outcomes.settle(losses).await
         })
+    }
+}
+
+impl CoreState {
+    /// Returns which part of a drive user data may take yet, in thousandths.
+    pub(super) async fn free_share(self: &Rc<Self>, drive: u16) -> u64 {
+        let ask = move |core: Rc<Self>| async move { core.allocator(drive).room() };
+        let room = self.call(self.layout.allocator_core(drive), ask).await;
+        u64::from(room.free - room.held) * 1000 / u64::from(room.extents)
     }
 }
 
@@ -182,10 +186,7 @@ async fn take_striped(
     }
     let mut by_room = Vec::with_capacity(drives.len());
     for drive in drives {
-        let ask = move |core: Rc<CoreState>| async move { core.allocator(drive).room() };
-        let room = core.call(core.layout.allocator_core(drive), ask).await;
-        let share = u64::from(room.free - room.held) * 1000 / u64::from(room.extents);
-        by_room.push((std::cmp::Reverse(share), drive));
+        by_room.push((std::cmp::Reverse(core.free_share(drive).await), drive));
     }
     // Drives of the same room take turns.
     let length = by_room.len();
@@ -235,10 +236,15 @@ impl Surroundings for HomesOfCore {
         class: Class,
     ) -> LocalFuture<std::result::Result<TakenExtents, Refusal>> {
         match self.core() {
-            Ok(core) if Self::is_striped(&core) => {
+            Ok(core) if core.is_striped() => {
                 let homes = core.homes_of(self.shard);
                 let others = core.places_in_view().filter(|drive| !homes.contains(drive));
-                let here = self.here(&core).chain(others).collect();
+                let here: Vec<u16> = self.here(&core).chain(others).collect();
+                // Those that leave get nothing that others have room for.
+                let stays = |drive: &u16| !core.drives[usize::from(*drive)].is_leaving();
+                let staying: Vec<u16> = here.iter().copied().filter(stays).collect();
+                let enough = core.layout.geometry_of(0).shape.members().min(here.len());
+                let here = if staying.len() >= enough { staying } else { here };
                 let turn = self.turn.replace(self.turn.get().wrapping_add(1));
                 Box::pin(take_striped(core, here, turn, class))
             }
@@ -259,7 +265,7 @@ impl Surroundings for HomesOfCore {
     fn hold_back(&self, shard: u16, extents: HeldBack, elsewhere: u32) {
         let Ok(core) = self.core() else { return };
         let homes = core.homes_of(self.shard);
-        let is_other = |drive: &u16| Self::is_striped(&core) && !homes.contains(drive);
+        let is_other = |drive: &u16| core.is_striped() && !homes.contains(drive);
         let others = core.places_in_view().filter(is_other);
         let gains = HeldBack { gainable: elsewhere, ..HeldBack::default() };
         let of_all = self.here(&core).map(|home| (home, extents)).chain(others.map(|drive| (drive, gains)));
@@ -341,7 +347,7 @@ impl Surroundings for HomesOfCore {
         // Of several homes any may be meant.
         let &[drive] = core.homes_of(self.shard).as_slice() else { return };
         // It may have been the flush of a drive that holds striped slices alone.
-        if Self::is_striped(&core) {
+        if core.is_striped() {
             return;
         }
         for other in 0..core.layout.cores {

@@ -235,11 +235,12 @@ impl CoreState {
     }
 
     /// Notes on this core which parts drives have in the view in use.
-    fn note_parts(&self, Change { lost, back, home, .. }: &Change) {
+    fn note_parts(&self, Change { lost, back, home, leaving, .. }: &Change) {
         let watch = |drive: u16| self.drives[usize::from(drive)].watch.iter();
         back.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.enter(Part::CatchingUp)));
         home.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.enter(Part::Whole)));
         lost.iter().for_each(|drive| watch(*drive).for_each(|watch| watch.leave()));
+        leaving.iter().for_each(|(drive, leaves)| watch(*drive).for_each(|watch| watch.set_leaving(*leaves)));
         self.own_shards().iter().for_each(|shard| shard.rest_sets());
     }
 

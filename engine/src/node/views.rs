@@ -5,9 +5,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::layout::{Layout, join, keep_only, lacking_places};
+use super::layout::{Layout, join, keep_only};
 use super::state::CoreState;
-use crate::format::superblock::{DRIVE_IN, DRIVE_OUT, NO_HOME, ViewDriveOnDisk, ViewOnDisk};
+use crate::format::superblock::{
+    DRIVE_EMPTIED, DRIVE_IN, DRIVE_NONE, DRIVE_OUT, HOME_LACKS, LACKS, LEAVES, ViewDriveOnDisk, ViewOnDisk,
+};
 use crate::format::{Le16, Le32};
 use crate::sync::locks::KeyLocks;
 use crate::sync::signal::Signal;
@@ -76,26 +78,54 @@ impl Views {
             }
         }
         keep_only(&mut view, |number| !has(&change.lost, number));
+        for drive in &mut view.drives {
+            let number = Some(drive.number.get()).filter(|_| drive.state.get() != DRIVE_NONE);
+            let is = |place: u16| Some(core.number_of(place)) == number;
+            if let Some((_, leaves)) = change.leaving.filter(|(place, _)| is(*place)) {
+                drive.set_flag(LEAVES, leaves);
+            }
+            if change.emptied.is_some_and(is) {
+                (drive.state, drive.flags) = (Le16::new(DRIVE_EMPTIED), Le16::new(0));
+            }
+        }
+        let is_here = |place: u16| !change.lost.contains(&place);
+        let moved = change.moved.filter(|moved| is_here(moved.from) && is_here(moved.to));
+        let slot_of = |number: u16| view.drives.iter().position(|drive| drive.number.get() == number);
+        let new_home = moved.and_then(|moved| slot_of(core.number_of(moved.to)));
+        if let Some(moved) = moved {
+            let (from, to) = (core.number_of(moved.from), core.number_of(moved.to));
+            let homes = &mut view.homes[usize::from(moved.shard)].drives;
+            homes.iter_mut().filter(|home| home.get() == from).for_each(|home| *home = Le16::new(to));
+        }
         let mut ready = DriveSet::EMPTY;
         if let Some(home) = change.home.filter(|home| !change.lost.contains(home)) {
             let number = core.number_of(home);
             let is_it = |slot: &u16| view.drives[usize::from(*slot)].number.get() == number;
             ready = view.members().iter().filter(is_it).collect();
-            for shard in (0..layout.shards).filter(|shard| core.homes_of(*shard).contains(&home)) {
-                add_home(&mut view, shard, number);
+            for home in view.homes.iter_mut().flat_map(|homes| &mut homes.drives) {
+                if home.get() == number | HOME_LACKS {
+                    *home = Le16::new(number);
+                }
             }
+            let own = view.drives.iter_mut().filter(|drive| drive.number.get() == number);
+            own.for_each(|drive| drive.set_flag(LACKS, false));
         }
         let (in_use, next) = (self.in_use.get(), view.members());
         let is_lost = |slot: &u16| has(&change.lost, view.drives[usize::from(*slot)].number);
         let alive = (in_use | latest.members() | next).iter().filter(|slot| !is_lost(slot)).collect();
         let may_be_homes = |shard: u16| {
             let homes = latest.homes(shard);
-            self.rules.may_be_homes(ShardDrives { homes, ready: homes | ready }, next, view.homes(shard))
+            let moves_here = moved.is_some_and(|moved| moved.shard == shard);
+            let new = new_home.filter(|_| moves_here).map(|slot| slot as u16).into_iter().collect();
+            self.rules.may_be_homes(
+                ShardDrives { homes, ready: homes | ready | new },
+                next,
+                view.homes(shard),
+            )
         };
         // Of a striped slice up to M members may be lost, whatever was lost before and is not made up for.
-        let copies = self.rules.homes_max() as usize;
-        let lacking = |view: &ViewOnDisk| lacking_places(view, (layout.shards, copies), &|_| true);
         // What the operator has accepted to be without is not refused again.
+        let lacking = |view: &ViewOnDisk| view.lacking(|_| true);
         let lacks_more = || lacking(&view) > lacking(&latest).max(self.rules.failures_max);
         if layout.geometry_of(0).shape.is_striped() && !change.lost.is_empty() && lacks_more() {
             return None;
@@ -110,16 +140,6 @@ impl Views {
     }
 }
 
-/// Adds a home to a shard that lacks one.
-fn add_home(view: &mut ViewOnDisk, shard: u16, number: u16) {
-    let homes = &mut view.homes[usize::from(shard)].drives;
-    if homes.iter().all(|home| home.get() != number)
-        && let Some(slot) = homes.iter_mut().find(|home| home.get() == NO_HOME)
-    {
-        *slot = Le16::new(number);
-    }
-}
-
 /// A change of the view, by the places of the drives.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Change {
@@ -131,6 +151,20 @@ pub(super) struct Change {
     pub home: Option<u16>,
     /// A drive that no view knows yet, as the first view that has it says.
     pub joining: Option<ViewDriveOnDisk>,
+    /// A drive, and whether what it holds is moved to others from now on.
+    pub leaving: Option<(u16, bool)>,
+    /// A shard that gets another home.
+    pub moved: Option<HomeMove>,
+    /// A drive that nothing lies on any more, which leaves for good.
+    pub emptied: Option<u16>,
+}
+
+/// A shard with the places of a drive that is its home, and of one that is ready to be it instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HomeMove {
+    pub shard: u16,
+    pub from: u16,
+    pub to: u16,
 }
 
 impl Change {

@@ -15,6 +15,7 @@ use super::maintenance::Task;
 use crate::error::{EngineError, Result};
 use crate::extent::sets::{KIND_CHECKPOINT, KIND_SLICES};
 use crate::extent::{Member, SetPlace};
+use crate::hook::Bug;
 
 impl Shard {
     /// Tells the homes again what the shard needs, since one of them has not heard it.
@@ -64,26 +65,25 @@ impl Shard {
     ) -> Result<bool> {
         let added = self.state.borrow_mut().space.sets.add_member(old, member, give_way);
         let Some((place, kind, is_named)) = added else { return Ok(false) };
-        if is_named {
+        if is_named && !self.geometry.planted.is(Bug::FreeMemberEarly) {
             self.say_set(place, kind)?;
         }
         Ok(true)
     }
 
-    /// Lets striped sets rest that lack a drive, while a set that is made now would lack none: what is stored from
-    /// now on goes where it has all its parity.
+    /// Lets sets rest whose members are moved, and striped sets that lack a drive, while a set that is made now would
+    /// lack none: what is stored from now on goes where it has all its parity.
     pub(crate) fn rest_sets(&self) {
-        let shape = self.geometry.shape;
-        if !shape.is_striped() {
-            return;
-        }
-        let drives = &self.writer.drives;
+        let (shape, drives) = (self.geometry.shape, &self.writer.drives);
         let needed = shape.members().min(drives.all_places().len());
+        let moving = self.moving.borrow();
         let mut state = self.state.borrow_mut();
         let super::accounts::Accounts { sets, slices, .. } = &mut state.space;
         slices.rest(|set| {
             let place = sets.place(set);
-            (0..shape.members()).filter(|member| drives.member(place, *member).is_some()).count() < needed
+            let here =
+                || (0..shape.members()).filter(|member| drives.member(place, *member).is_some()).count();
+            moving.contains(&set) || shape.is_striped() && here() < needed
         });
     }
 

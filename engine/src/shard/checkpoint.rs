@@ -420,7 +420,7 @@ impl<'a> Writer<'a> {
         root: CheckpointRootV1,
     ) -> std::result::Result<(SetPlace, ChunkPlaceV1), CheckpointError> {
         // The root itself may need one more set, so room to name it is left.
-        let set_bytes = SET_BYTES + (HOMES - 1) * FURTHER_MEMBER_BYTES;
+        let set_bytes = SET_BYTES + HOMES * FURTHER_MEMBER_BYTES;
         let own_bytes = blocks_up(set_bytes * (self.own.len() + 2));
         let needed = blocks_up(HEADER_BYTES + root.encode().len()) + own_bytes;
         let at = self.make_room(needed).await?;

@@ -343,7 +343,9 @@ impl Shard {
         let runs = segments_of(mutation).iter().flat_map(|segment| &segment.runs);
         let unnamed = runs.filter(|run| !state.space.sets.is_named(run.extent)).count();
         let shape = self.geometry.shape;
-        let members = if shape.is_striped() { shape.members() } else { usize::from(self.geometry.copies) };
+        // One home more while a shard moves from one to another.
+        let copies = usize::from(self.geometry.copies) + 1;
+        let members = if shape.is_striped() { shape.members() } else { copies };
         let set_bytes = SET_BYTES + (members - 1) * FURTHER_MEMBER_BYTES;
         unnamed * (ENVELOPE_BYTES + set_bytes).next_multiple_of(RECORD_ALIGNMENT)
     }

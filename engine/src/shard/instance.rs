@@ -9,6 +9,7 @@
 //!   checkpoint that does not name it is in force (law 6).
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::accounts::{Leftovers, ShardSpace};
@@ -23,7 +24,7 @@ use crate::device::DeviceError;
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
 use crate::extent::sets::KIND_SLICES;
-use crate::extent::{Geometry, SetPlace, SetWriter};
+use crate::extent::{Geometry, Members, SetPlace, SetWriter};
 use crate::format::record::{Mutation, SegmentV1};
 use crate::format::scrub::ScrubState;
 use crate::format::superblock::{ROOT_CHECKPOINT, ShardRootOnDisk};
@@ -86,6 +87,10 @@ pub(crate) struct ShardParts {
 pub struct Shard {
     pub id: u16,
     pub geometry: Geometry,
+    /// The sets of slices of which members are moved to other drives. Nothing new is placed there.
+    pub(super) moving: RefCell<BTreeSet<u32>>,
+    /// Members that sets had and have no more, whose extents are not given back yet.
+    pub(super) left: RefCell<Vec<Members>>,
     pub(crate) settings: Settings,
     pub(super) surroundings: Rc<dyn Surroundings>,
     pub(crate) writer: SetWriter,
@@ -136,6 +141,8 @@ impl Shard {
         Rc::new(Self {
             id,
             geometry,
+            moving: RefCell::default(),
+            left: RefCell::default(),
             settings,
             surroundings,
             writer,

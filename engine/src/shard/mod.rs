@@ -40,6 +40,7 @@ mod lock_clock;
 mod lock_time;
 mod maintenance;
 mod metadata;
+mod moves;
 mod multipart;
 mod node_records;
 mod node_table;

@@ -4,7 +4,7 @@
 //! target core drains it.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -450,6 +450,21 @@ impl SimNode {
                 free.into_iter().for_each(|extent| own(*drive, extent, "nobody".to_owned()));
             }
         }
+    }
+
+    /// Returns the extents of a drive that nobody has, by the drive's number in the view.
+    pub fn free_extents_on(&self, drive: u16) -> BTreeSet<u32> {
+        let allocators = self.states.iter().flat_map(|state| {
+            let place = state.place_of(drive);
+            state.own_allocators().into_iter().filter(move |(at, _)| Some(*at) == place)
+        });
+        allocators.flat_map(|(_, allocator)| allocator.free_extents()).collect()
+    }
+
+    /// Returns the extents that sets have on a drive, by the drive's number in the view.
+    pub fn named_extents_on(&self, drive: u16) -> BTreeSet<u32> {
+        let shards = self.states.iter().flat_map(|state| state.own_shards());
+        shards.flat_map(|shard| shard.places()).filter_map(|place| place.members.on(drive)).collect()
     }
 
     /// Returns what the node holds beside live objects.

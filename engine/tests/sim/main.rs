@@ -10,6 +10,7 @@ mod compact;
 mod cores;
 mod damage;
 mod device;
+mod drain;
 mod failure;
 mod faults;
 mod full;

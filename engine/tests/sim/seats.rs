@@ -82,6 +82,7 @@ fn drives_return_to_a_node_that_runs(bug: Option<Bug>) -> Result<(), String> {
             work(&world, &node, id, &mut stored);
             heal(&world, lost);
             assert_eq!(take(&world, &node, lost), Ok(lost as u16), "{what}");
+            node.audit();
             stored.extend(fill(&world, &node, first + 50, 6).1);
             until_are_whole(&world, &node, count);
             work(&world, &node, id, &mut stored);

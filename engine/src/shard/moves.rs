@@ -1,0 +1,124 @@
+//! What a shard does to move members of its sets from one drive to others.
+//!
+//! Invariants:
+//! - A set whose member is copied rests, and whoever wrote to it or moved something in it has ended. So what is copied
+//!   does not change, but for what is freed.
+//! - A set names a new member once the copy is durable, first in memory and then by a record.
+//! - The extent of a member that a set names no more goes back to its drive when the record that says so is durable, a
+//!   checkpoint behind that is in force, and all who may know the old place have ended (law 6).
+
+use std::ops::Range;
+
+use super::instance::Shard;
+use crate::error::Result;
+use crate::extent::sets::{KIND_CHECKPOINT, KIND_LOG, KIND_SLICES};
+use crate::extent::{Member, Members, SetPlace};
+use crate::format::slice::UNIT_BYTES;
+use crate::hook::Bug;
+
+impl Shard {
+    /// Returns the sets that have a member on a drive, with their kinds.
+    pub(crate) fn sets_on(&self, drive: u16) -> Vec<(SetPlace, u8)> {
+        let state = self.state.borrow();
+        let is_on = |(place, _): &(SetPlace, u8)| place.members.on(drive).is_some();
+        state.space.sets.all().filter(is_on).collect()
+    }
+
+    /// Returns the sets that a new home needs a member of, beside those of checkpoints, which the next one replaces:
+    /// those of the log, and those of slices that are copied.
+    pub(crate) fn sets_for_home(&self, drive: u16) -> Vec<(SetPlace, u8)> {
+        let (state, is_striped) = (self.state.borrow(), self.geometry.shape.is_striped());
+        let is_for = |(place, kind): &(SetPlace, u8)| {
+            let is_meant = *kind == KIND_LOG || *kind == KIND_SLICES && !is_striped;
+            is_meant && place.members.on(drive).is_none()
+        };
+        state.space.sets.all().filter(is_for).collect()
+    }
+
+    /// Returns the striped sets that have a member on a drive.
+    pub(crate) fn striped_sets_on(&self, drive: u16) -> Vec<SetPlace> {
+        if !self.geometry.shape.is_striped() {
+            return Vec::new();
+        }
+        let forgets_tails = self.geometry.planted.is(Bug::DrainLeavesTail);
+        let state = self.state.borrow();
+        let is_meant = |(place, kind): &(SetPlace, u8)| {
+            let is_left = forgets_tails && state.space.slices.is_for_tails(place.set);
+            *kind == KIND_SLICES && place.members.on(drive).is_some() && !is_left
+        };
+        state.space.sets.all().filter(is_meant).map(|(place, _)| place).collect()
+    }
+
+    /// Lets nothing new be placed in these sets of slices until [`Self::end_moving`].
+    pub(crate) fn begin_moving(&self, sets: impl IntoIterator<Item = u32>) {
+        self.moving.borrow_mut().extend(sets);
+        self.rest_sets();
+    }
+
+    /// Ends what [`Self::begin_moving`] began, for all sets.
+    pub(crate) fn end_moving(&self) {
+        self.moving.borrow_mut().clear();
+        self.rest_sets();
+    }
+
+    /// Returns the byte ranges of a set that hold something.
+    pub(crate) fn used_ranges(&self, place: SetPlace, kind: u8) -> Vec<Range<u32>> {
+        let state = self.state.borrow();
+        let unit = |unit: u32| unit * UNIT_BYTES as u32;
+        match kind {
+            KIND_SLICES => {
+                let ranges = state.space.slices.used_ranges(place.set).into_iter();
+                ranges.map(|range| unit(range.start)..unit(range.end)).collect()
+            }
+            // The last block of a set of the log may hold a copy of a batch.
+            KIND_LOG if state.space.logs.contains(place.set) => vec![0..self.geometry.extent_bytes],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes the member on a drive out of a set, and queues the record of it. Returns false when the set has changed
+    /// meanwhile. Sets of checkpoints stay as they are: the next one replaces them.
+    ///
+    /// # Errors
+    /// Returns an error when the shard writes no more.
+    pub(crate) fn drop_member(&self, old: SetPlace, drive: u16) -> Result<bool> {
+        let dropped = {
+            let sets = &mut self.state.borrow_mut().space.sets;
+            match sets.get(old.set) {
+                Some((_, KIND_CHECKPOINT)) | None => None,
+                Some(_) => sets.drop_member(old, drive),
+            }
+        };
+        let Some((place, kind, is_named)) = dropped else { return Ok(false) };
+        self.note_left(old, drive);
+        if is_named && !self.geometry.planted.is(Bug::FreeMemberEarly) {
+            self.say_set(place, kind)?;
+        }
+        Ok(true)
+    }
+
+    /// Notes that a set has no member on a drive any more.
+    pub(crate) fn note_left(&self, old: SetPlace, drive: u16) {
+        let member = old.members.on(drive).map(|extent| Member { drive, extent });
+        let Some(members) = member.and_then(|member| Members::new([member])) else { return };
+        match self.geometry.planted.is(Bug::FreeMemberEarly) {
+            true => self.surroundings.give_extents(vec![members]),
+            false => self.left.borrow_mut().push(members),
+        }
+    }
+
+    /// Returns the members whose extents are not given back yet, and forgets them.
+    pub(crate) fn take_left(&self) -> Vec<Members> {
+        self.left.take()
+    }
+
+    /// Gives back the extents of members that no set names, and nobody uses, any more.
+    pub(crate) fn give_left(&self, left: Vec<Members>) {
+        self.surroundings.give_extents(left);
+    }
+
+    /// Notes again what could not be given back.
+    pub(crate) fn keep_left(&self, left: Vec<Members>) {
+        self.left.borrow_mut().extend(left);
+    }
+}
