@@ -119,6 +119,7 @@ pub(super) async fn bring_back(core: &Rc<CoreState>, drive: u16) {
         reached(Rare::DriveBack);
         core.views.reasons.borrow_mut().remove(&drive);
         tracing::info!(drive = number, "a drive is up to date, and a home again");
+        core.share_in_time(drive);
     }
 }
 

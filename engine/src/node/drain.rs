@@ -1,4 +1,5 @@
-//! Emptying a drive while the node runs, so that it may be pulled: all that it holds is moved to others first.
+//! Emptying a drive while the node runs, so that it may be pulled: all that it holds is moved to others first. And the
+//! share of shards that a drive gets that was added.
 //!
 //! Invariants:
 //! - The view says that the drive leaves, so that what was begun goes on after a restart, and behind a failure.
@@ -11,7 +12,8 @@ use std::rc::Rc;
 use super::core::Core;
 use super::moves::{Moved, Stop};
 use super::state::CoreState;
-use super::views::Change;
+use super::views::{Change, HomeMove};
+use crate::format::superblock::ViewOnDisk;
 use crate::hook::{Bug, Rare, reached};
 
 /// Time between two tries, milliseconds.
@@ -92,6 +94,7 @@ pub(super) fn start(core: &Rc<CoreState>) {
         .into_iter()
         .filter_map(|number| core.place_of(number))
         .for_each(|place| core.empty_in_time(place));
+    core.places_that_stay().for_each(|place| core.share_in_time(place));
 }
 
 impl CoreState {
@@ -162,12 +165,12 @@ impl CoreState {
         for shard in 0..self.layout.shards {
             if self.homes_in_latest(shard).contains(&number) {
                 let to = self.new_home_for(shard)?;
-                self.move_home(shard, place, to).await?;
+                self.move_home(HomeMove { shard, from: place, to }, true).await?;
             }
             if self.homes_in_latest(shard).len() <= usize::from(self.layout.superblocks[0].parity_members) {
                 return Err(Stop::Later("a shard has too few homes".to_owned()));
             }
-            self.move_members(shard, place).await?;
+            self.let_go(shard, place, true).await?;
             let left = self.used_bytes(place).await;
             sums.done(used.saturating_sub(left));
             used = left;
@@ -192,13 +195,76 @@ impl CoreState {
     fn new_home_for(&self, shard: u16) -> Result<u16, Stop> {
         let latest = self.views.latest.borrow();
         let taken: Vec<u16> = latest.home_numbers(shard).chain(latest.wanted_numbers(shard)).collect();
-        let homes_of = |place: &u16| {
-            let number = self.number_of(*place);
-            let is_home = |shard: &u16| latest.home_numbers(*shard).any(|home| home == number);
-            (0..self.layout.shards).filter(is_home).count()
-        };
         let free = self.places_that_stay().filter(|place| !taken.contains(&self.number_of(*place)));
         let reason = || format!("no other drive can be the home of shard {shard}");
-        free.min_by_key(homes_of).ok_or_else(|| Stop::Later(reason()))
+        free.min_by_key(|place| self.shards_at_home(&latest, *place)).ok_or_else(|| Stop::Later(reason()))
+    }
+
+    /// Returns of how many shards a drive is the home.
+    fn shards_at_home(&self, view: &ViewOnDisk, place: u16) -> usize {
+        let number = self.number_of(place);
+        (0..self.layout.shards).filter(|shard| view.home_numbers(*shard).any(|home| home == number)).count()
+    }
+
+    /// Makes a drive that was added the home of as many shards as others are of, from core 0.
+    async fn take_share(self: Rc<Self>, place: u16) {
+        loop {
+            let Some(moved) = self.next_for_share(place) else { return };
+            let outcome = match self.move_home(moved, false).await {
+                Ok(()) => self.let_go(moved.shard, moved.from, false).await,
+                Err(stop) => Err(stop),
+            };
+            match outcome {
+                Ok(()) => tracing::debug!(?moved, "a shard has another home"),
+                Err(Stop::Over) => return,
+                Err(Stop::Later(reason)) => {
+                    let drive = self.number_of(place);
+                    tracing::warn!(
+                        drive,
+                        reason,
+                        "a new drive has not got its share of shards yet; trying again"
+                    );
+                    self.environment.sleep(AGAIN_MS).await;
+                }
+            }
+            if self.closing.get() || !self.places_that_stay().any(|other| other == place) {
+                return;
+            }
+        }
+    }
+
+    /// Returns the next shard that an added drive takes from the one that is the home of most, while it is the home of
+    /// fewer than all are on average.
+    fn next_for_share(&self, place: u16) -> Option<HomeMove> {
+        let (latest, number) = (self.views.latest.borrow(), self.number_of(place));
+        let staying: Vec<u16> = self.places_that_stay().collect();
+        let counts = staying.iter().map(|drive| (self.shards_at_home(&latest, *drive), *drive));
+        let all: usize = counts.clone().map(|(count, _)| count).sum();
+        let own = self.shards_at_home(&latest, place);
+        if !staying.contains(&place) || own >= all / staying.len() {
+            return None;
+        }
+        let (most, from) = counts.max()?;
+        let from_number = self.number_of(from);
+        let may_move = |shard: &u16| {
+            let mut homes = latest.home_numbers(*shard);
+            homes.any(|home| home == from_number)
+                && !latest.home_numbers(*shard).any(|home| home == number)
+                && latest.wanted_numbers(*shard).next().is_none()
+        };
+        let shard = (0..self.layout.shards).find(may_move).filter(|_| most > own + 1)?;
+        Some(HomeMove { shard, from, to: place })
+    }
+
+    /// Starts to make a drive the home of its share of shards if it was added, from core 0.
+    pub(super) fn share_in_time(self: &Rc<Self>, place: u16) {
+        let number = self.number_of(place);
+        let is_added = {
+            let latest = self.views.latest.borrow();
+            latest.drives_in().any(|drive| drive.number.get() == number && drive.is_added())
+        };
+        if is_added {
+            self.environment.spawn(Box::pin(self.clone().take_share(place)));
+        }
     }
 }

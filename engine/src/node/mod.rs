@@ -76,7 +76,9 @@ pub use self::opening::{Opening, OpeningProgress};
 pub use self::progress::CatchUpProgress;
 pub use self::read::{ObjectReader, Opened};
 pub use self::receipt::{Durability, Receipt};
-pub use self::replace::{ReplaceError, ReplaceOptions, ReplaceReport, make_replacement, uuid_of_drive};
+pub use self::replace::{
+    Purpose, ReplaceError, ReplaceOptions, ReplaceReport, make_replacement, uuid_of_drive,
+};
 pub use self::report::{Counters, SpaceReport};
 pub use self::scrub::ScrubOptions;
 pub use self::seats::{NewDrive, OnlineError};

@@ -76,7 +76,11 @@ impl CoreState {
     }
 
     /// Makes a drive a home of a shard in place of another one, from core 0. Both are given by their places.
-    pub(super) async fn move_home(self: &Rc<Self>, shard: u16, from: u16, to: u16) -> Moved {
+    pub(super) async fn move_home(
+        self: &Rc<Self>,
+        HomeMove { shard, from, to }: HomeMove,
+        empties: bool,
+    ) -> Moved {
         let owner = self.layout.core_of(shard);
         self.set_homes(shard, move |homes| {
             homes.retain(|home| *home != to);
@@ -84,7 +88,7 @@ impl CoreState {
         })
         .await;
         let prepare = move |there: Rc<Self>| async move {
-            Mover { shard: there.shard(shard), core: there, from }.prepare_home(to).await
+            Mover { shard: there.shard(shard), core: there, from, empties }.prepare_home(to).await
         };
         let prepared = self.call_or(owner, prepare, |_, _| ()).await;
         let moved = match prepared {
@@ -124,11 +128,16 @@ impl CoreState {
         }
     }
 
-    /// Has a shard move the members of its sets from a drive that is no home of it to others, and give their
-    /// extents back.
-    pub(super) async fn move_members(self: &Rc<Self>, shard: u16, from: u16) -> Moved {
+    /// Has a shard let go what a drive holds that is no home of it any more, and give the extents back. If it
+    /// `empties` the drive, members of striped sets move to others.
+    pub(super) async fn let_go(self: &Rc<Self>, shard: u16, from: u16, empties: bool) -> Moved {
         let work = move |there: Rc<Self>| async move {
-            Mover { shard: there.shard(shard), core: there, from }.move_members().await
+            let mover = Mover { shard: there.shard(shard), core: there, from, empties };
+            if empties {
+                mover.move_all_striped().await?;
+            }
+            mover.drop_copies().await?;
+            mover.give_back().await
         };
         self.call_or(self.layout.core_of(shard), work, |_, _| ()).await
     }
@@ -139,13 +148,15 @@ struct Mover {
     core: Rc<CoreState>,
     shard: Rc<Shard>,
     from: u16,
+    /// Nothing is to be left on that drive, so that it ends when the drive is to stay.
+    empties: bool,
 }
 
 impl Mover {
     /// Returns an error when the work has no end any more.
     fn go_on(&self) -> Moved {
         let from = &self.core.drives[usize::from(self.from)];
-        let is_over = self.core.closing.get() || from.has_left() || !from.is_leaving();
+        let is_over = self.core.closing.get() || from.has_left() || self.empties && !from.is_leaving();
         if is_over { Err(Stop::Over) } else { Ok(()) }
     }
 
@@ -191,19 +202,24 @@ impl Mover {
         self.core.old_users_ended().await;
     }
 
-    /// Moves every member on the drive elsewhere, and gives the extents back (steps 3 to 5).
-    async fn move_members(&self) -> Moved {
+    /// Moves every member of a striped set on the drive elsewhere (step 3).
+    async fn move_all_striped(&self) -> Moved {
         let number = self.core.number_of(self.from);
         loop {
             let striped = self.shard.striped_sets_on(number);
             if striped.is_empty() {
-                break;
+                return Ok(());
             }
             self.shard.begin_moving(striped.iter().map(|place| place.set));
             let moved = self.move_striped(&striped).await;
             self.shard.end_moving();
             moved?;
         }
+    }
+
+    /// Takes the members on the drive out of sets that are copied (step 4).
+    async fn drop_copies(&self) -> Moved {
+        let number = self.core.number_of(self.from);
         // The set that the log is in has the drive until it is full.
         while self.shard.log.position().set.members.on(number).is_some() {
             self.go_on()?;
@@ -216,10 +232,10 @@ impl Mover {
                 self.shard.drop_member(place, number)?;
             }
         }
-        self.give_back().await
+        Ok(())
     }
 
-    /// Gives the extents back that sets have left.
+    /// Gives the extents back that sets have left (step 5).
     async fn give_back(&self) -> Moved {
         let left = self.shard.take_left();
         let ready = async {

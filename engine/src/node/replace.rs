@@ -1,4 +1,4 @@
-//! Making a drive that is to take the place of one that is gone for good.
+//! Making a drive that is to take the place of one that is gone for good, or to be added.
 //!
 //! The drive gets a superblock of the set, in which a view of the lowest number says whose place it takes. A
 //! start with it adds it to the newest view, out of which it is until it is written to; then it is brought up to
@@ -21,7 +21,7 @@ use super::format::{
 use super::layout::{join, joining, keep_only, newest_view};
 use crate::device::file::DriveError;
 use crate::format::superblock::{
-    DRIVE_GONE, DRIVE_IN, LACKS, SUPERBLOCK_BYTES, ShardRootOnDisk, SuperblockOnDisk, VIEW_DRIVES,
+    ADDED, DRIVE_GONE, DRIVE_IN, LACKS, SUPERBLOCK_BYTES, ShardRootOnDisk, SuperblockOnDisk, VIEW_DRIVES,
     ViewDriveOnDisk, ViewOnDisk,
 };
 use crate::format::{Le16, Le32, Le64};
@@ -29,11 +29,10 @@ use crate::format::{Le16, Le32, Le64};
 /// How often a superblock is read that the server writes meanwhile.
 const READS_MAX: usize = 100;
 
-/// The options of making a drive that takes the place of another one.
+/// The options of making a drive for a set that runs.
 #[derive(Clone, Debug, Default)]
 pub struct ReplaceOptions {
-    /// UUID of the drive that is gone. With `None` it is the only one that is not given.
-    pub lost: Option<[u8; 16]>,
+    pub purpose: Purpose,
     /// Size of the file to make. A block device has its own size. With `None`, an existing file keeps its
     /// size, and a new one is as large as the largest drive of the set.
     pub size_bytes: Option<u64>,
@@ -43,17 +42,32 @@ pub struct ReplaceOptions {
     pub seed: [u64; 2],
 }
 
-/// A drive that was made to take the place of another one.
+/// What a drive is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It takes the place of the drive with this UUID. With `None` that is the only one that is not given.
+    Replace(Option<[u8; 16]>),
+    /// It is one more.
+    Add,
+}
+
+impl Default for Purpose {
+    fn default() -> Self {
+        Self::Replace(None)
+    }
+}
+
+/// A drive that was made for a set that runs.
 #[derive(Clone, Debug)]
 pub struct ReplaceReport {
     pub drive: FormatReport,
-    /// Its number in the set, and that of the drive whose place it takes.
+    /// Its number in the set.
     pub number: u16,
-    pub replaced: u16,
-    pub replaced_uuid: String,
+    /// The number and UUID of the drive whose place it takes.
+    pub replaced: Option<(u16, String)>,
 }
 
-/// The reason why no drive can be made that takes the place of another one. The text of each says what to do.
+/// The reason why no drive can be made for a set that runs. The text of each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplaceError {
     #[error(transparent)]
@@ -71,6 +85,11 @@ pub enum ReplaceError {
          restore what you have a copy of on drives that are formatted anew"
     )]
     NoCopies,
+    #[error(
+        "the set has no redundancy, and takes no more drives; copy its buckets over S3 to a set that is formatted with all \
+         of them"
+    )]
+    NoneAdded,
     #[error("the set was never served; format its drives anew")]
     NeverServed,
     #[error(
@@ -114,7 +133,7 @@ pub fn make_replacement(
     for path in set {
         blocks.push((*path, read_while_used(path)?));
     }
-    let replacement = Replacement::of(&blocks, options.lost, options.seed)?;
+    let replacement = Replacement::of(&blocks, options.purpose, options.seed)?;
     let is_there = std::fs::metadata(new).is_ok_and(|found| !found.is_file() || found.len() > 0);
     let is_given = given_twice(&[set, &[new]].concat()).is_some();
     if is_there && (is_given || replacement.is_in_use(new)) {
@@ -133,16 +152,16 @@ pub fn make_replacement(
     Ok(ReplaceReport {
         drive: report(new, &made),
         number: made.drive_number.get(),
-        replaced: replacement.lost.number.get(),
-        replaced_uuid: uuid_text(&replacement.lost.uuid),
+        replaced: replacement.lost.map(|lost| (lost.number.get(), uuid_text(&lost.uuid))),
     })
 }
 
-/// A drive that is to take the place of one that is lost.
+/// A drive that is made for a set that runs.
 pub(crate) struct Replacement {
     /// Its superblock, as if the drive had no extents.
     block: SuperblockOnDisk,
-    lost: ViewDriveOnDisk,
+    /// The drive whose place it takes.
+    lost: Option<ViewDriveOnDisk>,
     extents_min: u64,
 }
 
@@ -151,7 +170,7 @@ impl Replacement {
     /// Returns a [`ReplaceError`] when these drives of a set have no such place.
     pub fn of(
         blocks: &[(&Path, SuperblockOnDisk)],
-        lost: Option<[u8; 16]>,
+        purpose: Purpose,
         seed: [u64; 2],
     ) -> Result<Self, ReplaceError> {
         let Some((first, any)) = blocks.first() else { return Err(ReplaceError::NeverServed) };
@@ -159,7 +178,11 @@ impl Replacement {
             return Err(ReplaceError::OtherSet { path: path.to_path_buf(), first: first.to_path_buf() });
         }
         if any.parity_members == 0 {
-            return Err(ReplaceError::NoCopies);
+            return Err(if purpose == Purpose::Add {
+                ReplaceError::NoneAdded
+            } else {
+                ReplaceError::NoCopies
+            });
         }
         let (newest, _) = newest_view(blocks.iter().map(|(_, block)| block));
         if newest.epoch.get() == 0 {
@@ -170,7 +193,10 @@ impl Replacement {
         for joining in blocks.iter().filter_map(|(_, block)| joining(newest, block)) {
             take_place(&mut known, joining)?;
         }
-        let lost = lost_drive(&known, blocks, lost)?;
+        let lost = match purpose {
+            Purpose::Replace(lost) => Some(lost_drive(&known, blocks, lost)?),
+            Purpose::Add => None,
+        };
         let number = known.drives_known().map(|drive| drive.number.get()).max().unwrap_or(0) + 1;
         let (mut block, uuid) = (*any, random_uuid(seed));
         block.view = view_of(&known, (number, uuid), lost, block.shards.get())?;
@@ -258,7 +284,7 @@ fn lost_drive(
 fn view_of(
     newest: &ViewOnDisk,
     (number, uuid): (u16, [u8; 16]),
-    lost: ViewDriveOnDisk,
+    lost: Option<ViewDriveOnDisk>,
     shards: u16,
 ) -> Result<ViewOnDisk, ReplaceError> {
     let mut view = *newest;
@@ -266,13 +292,15 @@ fn view_of(
     let own = ViewDriveOnDisk {
         number: Le16::new(number),
         state: Le16::new(DRIVE_IN),
-        replaces: Le16::new(lost.number.get() + 1),
-        flags: Le16::new(LACKS),
+        replaces: Le16::new(lost.map_or(ADDED, |lost| lost.number.get() + 1)),
+        flags: Le16::new(if lost.is_some() { LACKS } else { 0 }),
         uuid,
         ..ViewDriveOnDisk::default()
     };
     take_place(&mut view, own)?;
-    if let Some(shard) = (0..shards).find(|shard| view.home_numbers(*shard).next().is_none()) {
+    if let Some(shard) = (0..shards).find(|shard| view.home_numbers(*shard).next().is_none())
+        && let Some(lost) = lost
+    {
         return Err(ReplaceError::LastHome { shard, uuid: uuid_text(&lost.uuid) });
     }
     Ok(view)
@@ -283,7 +311,9 @@ fn take_place(view: &mut ViewOnDisk, drive: ViewDriveOnDisk) -> Result<(), Repla
     if view.drives_known().count() >= VIEW_DRIVES {
         return Err(ReplaceError::Full);
     }
-    keep_only(view, |number| drive.replaced() != Some(number.get()));
+    if let Some(replaced) = drive.replaced() {
+        keep_only(view, |number| replaced != number.get());
+    }
     join(view, drive);
     Ok(())
 }

@@ -16,7 +16,7 @@ mod node;
 
 pub use self::node::{
     HeldBuffers, Leftovers, SimNode, SimOptions, format_sim_drives, format_sim_set, format_striped_sim_set,
-    make_sim_replacement,
+    make_sim_drive, make_sim_replacement,
 };
 pub use crate::executor::{Odds, Random, Simulator, TraceStep};
 #[cfg(feature = "planted-bugs")]

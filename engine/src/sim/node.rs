@@ -20,7 +20,7 @@ use crate::node::open::{CoreParts, MAILBOX_CAPACITY, choose_drives, missing_uuid
 use crate::node::replace::Replacement;
 use crate::node::seats::{NewDrive, Seats};
 use crate::node::state::CoreState;
-use crate::node::{Core, OnlineError, OpenError, ReplaceError, SpaceReport};
+use crate::node::{Core, OnlineError, OpenError, Purpose, ReplaceError, SpaceReport};
 use crate::ring::arena::CHUNK_BYTES;
 use crate::ring::mailbox::{Mailbox, Notifier};
 use crate::ring::{Buffer, RingError};
@@ -140,13 +140,26 @@ pub fn make_sim_replacement(
     set: &[SimDevice],
     size_bytes: u64,
 ) -> Result<SimDevice, ReplaceError> {
+    make_sim_drive(sim, set, size_bytes, Purpose::default())
+}
+
+/// Makes a drive for a set that runs.
+///
+/// # Errors
+/// Returns the same errors as [`make_replacement`](crate::node::make_replacement).
+pub fn make_sim_drive(
+    sim: &Simulator,
+    set: &[SimDevice],
+    size_bytes: u64,
+    purpose: Purpose,
+) -> Result<SimDevice, ReplaceError> {
     let path = Path::new("simulated drive");
     let mut blocks = Vec::new();
     for drive in set {
         blocks.push((path, read_superblock(drive)?));
     }
     let seed = [sim.random().next_u64(), sim.random().next_u64()];
-    let block = Replacement::of(&blocks, None, seed)?.superblock(size_bytes, 0);
+    let block = Replacement::of(&blocks, purpose, seed)?.superblock(size_bytes, 0);
     Ok(sim_drive(sim, &block))
 }
 

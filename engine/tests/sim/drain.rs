@@ -162,7 +162,9 @@ fn what_a_member_left_is_used_again(bug: Option<Bug>) -> Result<(), String> {
             let named = node.named_extents_on(drive);
             let both: Vec<_> = named.intersection(&free).collect();
             if !both.is_empty() {
-                return Err(format!("seed {seed}: extents {both:?} of drive {drive} were free, and are named"));
+                return Err(format!(
+                    "seed {seed}: extents {both:?} of drive {drive} were free, and are named"
+                ));
             }
         }
         judge(&world, &node, id, &stored, &format!("seed {seed}"))?;

@@ -1,5 +1,6 @@
 //! The engine under the simulator: its promises, in every order of events that a seed chooses.
 
+mod add;
 mod aimed;
 mod buckets;
 mod check;

@@ -3,8 +3,8 @@
 use super::answer::{Failure, fields};
 use http::StatusCode;
 use ringbolt_engine::node::{
-    CatchUpProgress, Core, DriveReport, DriveState, NewDrive, OfflineError, OnlineError, uuid_of_drive,
-    uuid_text,
+    CatchUpProgress, Core, DrainError, DriveReport, DriveState, NewDrive, OfflineError, OnlineError,
+    uuid_of_drive, uuid_text,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -45,10 +45,7 @@ struct Offline {
 /// # Errors
 /// Returns why the drive stays.
 pub async fn take_offline(core: &Core, number: &str, body: &[u8]) -> Result<Value, Failure> {
-    let unknown = || {
-        let what_to_do = "see the numbers with `ringbolt drive list`";
-        Failure::new(StatusCode::NOT_FOUND, format!("there is no drive {number:?} here"), what_to_do)
-    };
+    let unknown = || no_such_drive(number);
     let number: u16 = number.parse().map_err(|_| unknown())?;
     let Offline { force } =
         if body.is_empty() { Offline::default() } else { fields(body, r#"{"force": true}"#)? };
@@ -111,6 +108,46 @@ pub async fn take_online(core: &Core, body: &[u8]) -> Result<Value, Failure> {
     list(core).await
 }
 
+/// Begins to move all that a drive holds to others, and shows what [`list`] shows behind that.
+///
+/// # Errors
+/// Returns why the drive stays.
+pub async fn empty(core: &Core, number: &str) -> Result<Value, Failure> {
+    let own = number.parse().map_err(|_| no_such_drive(number))?;
+    core.drain(own).await.map_err(|error| drain_failure(number, error))?;
+    list(core).await
+}
+
+/// Has a drive stay that is being emptied, and shows what [`list`] shows behind that.
+///
+/// # Errors
+/// Returns why that is not possible.
+pub async fn keep(core: &Core, number: &str) -> Result<Value, Failure> {
+    let own = number.parse().map_err(|_| no_such_drive(number))?;
+    core.stop_drain(own).await.map_err(|error| drain_failure(number, error))?;
+    list(core).await
+}
+
+fn no_such_drive(number: &str) -> Failure {
+    let what_to_do = "see the numbers with `ringbolt drive list`";
+    Failure::new(StatusCode::NOT_FOUND, format!("there is no drive {number:?} here"), what_to_do)
+}
+
+fn drain_failure(number: &str, error: DrainError) -> Failure {
+    let what_to_do = match error {
+        DrainError::Unknown => return no_such_drive(number),
+        DrainError::NotRedundant => "format drives anew with redundancy, and copy the buckets there over S3",
+        DrainError::NotWhole => "one that is out may be pulled; see `ringbolt drive list`",
+        DrainError::TooFew { .. } => {
+            "add a drive first, with `ringbolt drive add`, or bring one back; or replace this one, with `ringbolt drive \
+             offline` and `ringbolt drive replace`"
+        }
+        DrainError::NotLeaving => "see `ringbolt drive list`",
+        DrainError::NotNow => "try again; see the server's log",
+    };
+    Failure::new(StatusCode::CONFLICT, error.to_string(), what_to_do)
+}
+
 /// Does work that blocks, on a thread of its own.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
@@ -134,9 +171,10 @@ fn online_failure(error: OnlineError) -> Failure {
         OnlineError::NotRedundant => {
             (StatusCode::CONFLICT, "format drives anew with redundancy, and copy the buckets there over S3")
         }
-        OnlineError::OtherSet | OnlineError::Unknown => {
-            (StatusCode::CONFLICT, "give a drive of this set, or make one with `ringbolt drive replace`")
-        }
+        OnlineError::OtherSet | OnlineError::Unknown => (
+            StatusCode::CONFLICT,
+            "give a drive of this set, or make one with `ringbolt drive replace` or `ringbolt drive add`",
+        ),
         OnlineError::IsIn => (StatusCode::CONFLICT, "leave it where it is"),
         OnlineError::IsBusy => (
             StatusCode::CONFLICT,
@@ -171,6 +209,8 @@ fn state_word(state: DriveState) -> &'static str {
     match state {
         DriveState::In => "in",
         DriveState::CatchingUp => "catching-up",
+        DriveState::Leaving => "draining",
+        DriveState::Emptied => "emptied",
         DriveState::Left => "left",
         DriveState::Absent => "absent",
         DriveState::Gone => "gone",

@@ -98,6 +98,8 @@ async fn run<H: Handler>(
         Command::ListDrives => drive::list(core).await,
         Command::TakeOffline(number) => drive::take_offline(core, number, body).await,
         Command::TakeDrive => drive::take_online(core, body).await,
+        Command::EmptyDrive(number) => drive::empty(core, number).await,
+        Command::KeepDrive(number) => drive::keep(core, number).await,
     }
 }
 

@@ -27,6 +27,10 @@ pub enum Command<'a> {
     TakeOffline(&'a str),
     /// Takes a drive into the set, which the body says where to find.
     TakeDrive,
+    /// Begins to empty a drive, by its number.
+    EmptyDrive(&'a str),
+    /// Has a drive stay that is being emptied.
+    KeepDrive(&'a str),
 }
 
 impl<'a> Command<'a> {
@@ -62,6 +66,9 @@ impl<'a> Command<'a> {
             (["drives", "online"], _) => return Err(Failure::method("POST")),
             (["drives", number, "offline"], "POST") => Self::TakeOffline(number),
             (["drives", _, "offline"], _) => return Err(Failure::method("POST")),
+            (["drives", number, "drain"], "POST") => Self::EmptyDrive(number),
+            (["drives", number, "drain"], "DELETE") => Self::KeepDrive(number),
+            (["drives", _, "drain"], _) => return Err(Failure::method("POST, DELETE")),
             (["buckets", _, "empty"] | ["clock", "confirm"], _) => return Err(Failure::method("POST")),
             _ => return Err(Failure::no_such_path()),
         };
@@ -97,6 +104,8 @@ mod tests {
             ("GET", "drives", "ListDrives"),
             ("POST", "drives/3/offline", "TakeOffline(\"3\")"),
             ("POST", "drives/online", "TakeDrive"),
+            ("POST", "drives/3/drain", "EmptyDrive(\"3\")"),
+            ("DELETE", "drives/3/drain", "KeepDrive(\"3\")"),
         ] {
             assert_eq!(parse(method, path).as_deref(), Ok(command));
             assert_eq!(parse("PATCH", path), Err(405), "{path}");

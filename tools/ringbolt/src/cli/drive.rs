@@ -6,14 +6,17 @@ use super::redundancy::parse_drive_uuid;
 use super::server::{ServerArgs, table};
 use super::size::parse_size;
 use clap::{Args, Subcommand};
-use ringbolt_engine::node::ReplaceOptions;
+use ringbolt_engine::node::{Purpose, ReplaceOptions, ReplaceReport};
 use ringbolt_server::run::{human_size, replace_with_progress};
 use ringbolt_tool_common::units::human_time;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Show the drives of a server, take them offline and online, and replace one that is lost
+/// Time between two looks at a drive that is emptied.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Show the drives of a server, add, empty and replace them, and take them offline and online
 #[derive(Args)]
 #[command(arg_required_else_help = true)]
 pub struct DriveArgs {
@@ -28,6 +31,8 @@ enum DriveCommand {
     Offline(OfflineArgs),
     Online(OnlineArgs),
     Replace(ReplaceArgs),
+    Add(AddArgs),
+    Drain(DrainArgs),
 }
 
 /// List the drives, how far those are that are brought up to date, and how many may be lost before data are
@@ -36,7 +41,7 @@ enum DriveCommand {
 ///
 /// States: `in` holds what it was given; `catching-up` was away or is new, and gets what it lacks; `left` failed, or
 /// could not come back; `absent` was not given to this start; `gone` was named with --without-drive, or replaced, and
-/// never comes back.
+/// never comes back; `draining` is emptied, and `emptied` may be pulled, and never comes back.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ringbolt drive list
@@ -156,6 +161,62 @@ struct ReplaceArgs {
     server: ServerArgs,
 }
 
+/// Add a new drive to the set of a server that runs
+///
+/// The drive is made here, on the server's machine: a block device is cleared as a whole, which takes its time. Then
+/// the server takes it. New large objects go where most room is, and so to the new drive first; and it becomes the
+/// home of its share of shards, which takes what they hold of small objects (and, in a mirror, of all objects) with
+/// it. Name it in the server's list of drives too, for the next start. A set without redundancy takes no drives.
+///
+/// Without a server, give it all drives of the set with --drive, which are only read. The next start takes the new
+/// one.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt drive add /dev/nvme3n1
+
+A device that is mounted, or has a file system or a Ringbolt drive on it, is refused without --force.")]
+struct AddArgs {
+    /// Block device or file that is added
+    #[arg(value_name = "PATH")]
+    new: PathBuf,
+    /// Without a server: drive of the set; repeat for each
+    #[arg(long, env = "RINGBOLT_DRIVE", value_name = "PATH", value_delimiter = ',')]
+    drive: Vec<PathBuf>,
+    /// Size of a file to make; a block device is used whole [default: that of the largest drive]
+    #[arg(long, value_parser = parse_size, value_name = "SIZE")]
+    size: Option<u64>,
+    /// Overwrite what is there
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Empty a drive while the server runs, so that it may be pulled for good
+///
+/// All that it holds is moved to the other drives, and no copy is missing meanwhile. As many other drives have to be
+/// in as the set needs, with room for it. The command says how far that is, and ends with the word that the drive may
+/// be pulled; it may be interrupted, and the server goes on, also after a restart. The drive never comes back: format
+/// it anew, or make it a drive of the set with --force.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt drive drain 1                             drive 1 of `ringbolt drive list`
+  ringbolt drive drain 1 --no-wait
+  ringbolt drive drain 1 --stop                      it stays, and what was moved stays where it is")]
+struct DrainArgs {
+    /// Number of the drive, as `ringbolt drive list` has it
+    #[arg(value_name = "NUMBER")]
+    number: u16,
+    /// Do not wait until it is empty
+    #[arg(long, env = "RINGBOLT_NO_WAIT")]
+    no_wait: bool,
+    /// Have the drive stay
+    #[arg(long, env = "RINGBOLT_STOP", conflicts_with = "no_wait")]
+    stop: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
 /// Does what the command line says.
 ///
 /// # Errors
@@ -188,6 +249,8 @@ pub fn run(args: &DriveArgs) -> Result<(), CliError> {
             Some(number) => replace_under_server(args, number),
             None => replace(args),
         },
+        DriveCommand::Add(args) => add(args),
+        DriveCommand::Drain(args) => drain(args),
     }
 }
 
@@ -218,59 +281,151 @@ fn take(server: &ServerArgs, path: &Path) -> Result<Value, CliError> {
     Ok(server.client()?.ask("POST", "drives/online", Some(&json!({ "path": path })))?)
 }
 
+/// Returns the drives that a server has, and the paths of those that are in the view.
+fn drives_of(value: &Value) -> (&[Value], Vec<&Path>) {
+    let drives = value["drives"].as_array().map_or(&[][..], Vec::as_slice);
+    let paths = drives.iter().filter(|drive| is_used(drive)).filter_map(|drive| drive["path"].as_str());
+    (drives, paths.map(Path::new).collect())
+}
+
+fn is_used(drive: &Value) -> bool {
+    matches!(drive["state"].as_str(), Some("in" | "catching-up" | "draining"))
+}
+
 /// Makes a drive that takes the place of one that the server has lost, and has the server take it.
 fn replace_under_server(args: &ReplaceArgs, number: u16) -> Result<(), CliError> {
     let value = args.server.client()?.ask("GET", "drives", None)?;
-    let drives = value["drives"].as_array().map_or(&[][..], Vec::as_slice);
-    let is_used = |drive: &&Value| matches!(drive["state"].as_str(), Some("in" | "catching-up"));
+    let (drives, left) = drives_of(&value);
     let lost = drives.iter().find(|drive| drive["number"].as_u64() == Some(number.into()));
     let lost = lost.ok_or(CliError::NotHere { number })?;
-    if is_used(&lost) {
+    if is_used(lost) {
         return Err(CliError::NotLost { number });
     }
-    let left = drives.iter().filter(is_used).filter_map(|drive| drive["path"].as_str());
-    let left: Vec<&Path> = left.map(Path::new).collect();
     let uuid = lost["uuid"].as_str().and_then(ringbolt_engine::node::parse_uuid);
-    let options =
-        ReplaceOptions { lost: uuid, size_bytes: args.size, force: args.force, ..ReplaceOptions::default() };
-    let made = replace_with_progress(&left, &args.new, options)?;
+    let made = make(&left, &args.new, (args.size, args.force), Purpose::Replace(uuid))?;
     let value = take(&args.server, &args.new)?;
     args.server.show(&value, |value| {
         let (new, number) = (args.new.display(), made.number);
+        let place =
+            made.replaced.map(|(replaced, _)| format!(", in place of drive {replaced}")).unwrap_or_default();
         format!(
-            "{new} is drive {number}, in place of drive {}, and is filled; name it in the server's list of drives\n{}",
-            made.replaced,
+            "{new} is drive {number}{place}, and is filled; name it in the server's list of drives\n{}",
             text(value)
         )
     });
     Ok(())
 }
 
+fn make(
+    set: &[&Path],
+    new: &Path,
+    (size_bytes, force): (Option<u64>, bool),
+    purpose: Purpose,
+) -> Result<ReplaceReport, CliError> {
+    let options = ReplaceOptions { purpose, size_bytes, force, ..ReplaceOptions::default() };
+    Ok(replace_with_progress(set, new, options)?)
+}
+
 fn replace(args: &ReplaceArgs) -> Result<(), CliError> {
     let set: Vec<&Path> = args.drive.iter().map(PathBuf::as_path).collect();
-    let options = ReplaceOptions {
-        lost: args.lost,
-        size_bytes: args.size,
-        force: args.force,
-        ..ReplaceOptions::default()
-    };
-    let made = replace_with_progress(&set, &args.new, options)?;
-    println!(
-        "{}: {}, drive {} of the set, {}",
-        args.new.display(),
-        human_size(made.drive.size_bytes),
-        made.number,
-        made.drive.drive_uuid
-    );
-    println!(
-        "it takes the place of drive {}, {}, which has to stay away from now on: what it may hold beside the others is \
-         lost",
-        made.replaced, made.replaced_uuid
-    );
-    let drives = args.drive.iter().chain([&args.new]).map(|path| format!(" --drive {}", path.display()));
-    let drives: String = drives.collect();
-    println!("start the server again with it: ringbolt serve{drives} --without-drive {}", made.replaced_uuid);
+    let made = make(&set, &args.new, (args.size, args.force), Purpose::Replace(args.lost))?;
+    say_made(&args.new, &made);
+    if let Some((replaced, uuid)) = &made.replaced {
+        println!(
+            "it takes the place of drive {replaced}, {uuid}, which has to stay away from now on: what it may hold beside \
+             the others is lost"
+        );
+        println!(
+            "start the server again with it: {} --without-drive {uuid}",
+            serve_with(&args.drive, &args.new)
+        );
+    }
     Ok(())
+}
+
+fn say_made(new: &Path, made: &ReplaceReport) {
+    let (size, uuid) = (human_size(made.drive.size_bytes), &made.drive.drive_uuid);
+    println!("{}: {size}, drive {} of the set, {uuid}", new.display(), made.number);
+}
+
+fn serve_with(drives: &[PathBuf], new: &Path) -> String {
+    let drives = drives.iter().map(PathBuf::as_path).chain([new]);
+    let flags: String = drives.map(|path| format!(" --drive {}", path.display())).collect();
+    format!("ringbolt serve{flags}")
+}
+
+/// Makes a drive that is added, and has the server take it, if there is one.
+fn add(args: &AddArgs) -> Result<(), CliError> {
+    let options = (args.size, args.force);
+    if !args.drive.is_empty() {
+        let set: Vec<&Path> = args.drive.iter().map(PathBuf::as_path).collect();
+        let made = make(&set, &args.new, options, Purpose::Add)?;
+        say_made(&args.new, &made);
+        println!("start the server again with it: {}", serve_with(&args.drive, &args.new));
+        return Ok(());
+    }
+    let value = args.server.client()?.ask("GET", "drives", None)?;
+    let made = make(&drives_of(&value).1, &args.new, options, Purpose::Add)?;
+    let value = take(&args.server, &args.new)?;
+    args.server.show(&value, |value| {
+        let (new, number) = (args.new.display(), made.number);
+        format!("{new} is drive {number}; name it in the server's list of drives\n{}", text(value))
+    });
+    Ok(())
+}
+
+/// Has the server empty a drive, and waits until it may be pulled.
+fn drain(args: &DrainArgs) -> Result<(), CliError> {
+    let client = args.server.client()?;
+    let path = format!("drives/{}/drain", args.number);
+    let mut value = client.ask(if args.stop { "DELETE" } else { "POST" }, &path, None)?;
+    if args.stop || args.no_wait {
+        args.server.show(&value, text);
+        return Ok(());
+    }
+    let mut said = String::new();
+    loop {
+        let (drives, _) = drives_of(&value);
+        let drive = drives.iter().find(|drive| drive["number"].as_u64() == Some(args.number.into()));
+        match drive.and_then(|drive| drive["state"].as_str()) {
+            Some("draining") => {}
+            Some("emptied") => break,
+            state => {
+                return Err(CliError::NotEmpty {
+                    number: args.number,
+                    state: state.unwrap_or("gone").to_owned(),
+                });
+            }
+        }
+        let line =
+            drive.map(|drive| drained(&drive["catch_up"], drive["reason"].as_str())).unwrap_or_default();
+        if line != said {
+            eprintln!("{line}");
+            said = line;
+        }
+        std::thread::sleep(LOOK);
+        value = client.ask("GET", "drives", None)?;
+    }
+    args.server.show(&value, |value| {
+        let number = args.number;
+        format!(
+            "drive {number} is empty, and may be pulled; leave it out of the server's list of drives\n{}",
+            text(value)
+        )
+    });
+    Ok(())
+}
+
+/// Says how far a drive is that is emptied.
+fn drained(progress: &Value, reason: Option<&str>) -> String {
+    let number = |name: &str| progress[name].as_u64().unwrap_or(0);
+    let percent = 100 * number("done_bytes") / number("bytes").max(1);
+    let mut text = format!("{percent}% of {} moved", human_size(number("bytes")));
+    if let (Some(rate), Some(left)) = (progress["bytes_per_second"].as_u64(), progress["left_s"].as_u64()) {
+        text.push_str(&format!(", {}/s, about {} left", human_size(rate), human_time(left)));
+    }
+    reason.into_iter().for_each(|reason| text.push_str(&format!("; {reason}")));
+    text
 }
 
 fn text(value: &Value) -> String {
@@ -296,7 +451,11 @@ fn text(value: &Value) -> String {
             text.push_str(&format!("drive {}: {reason}\n", drive["number"]));
         }
         if drive["catch_up"].is_object() {
-            text.push_str(&format!("drive {}: {}\n", drive["number"], progress(&drive["catch_up"])));
+            let how_far = match drive["state"].as_str() {
+                Some("draining") => drained(&drive["catch_up"], None),
+                _ => progress(&drive["catch_up"]),
+            };
+            text.push_str(&format!("drive {}: {how_far}\n", drive["number"]));
         }
     }
     let survives = value["bytes_by_losses_survived"].as_array().map_or(&[][..], Vec::as_slice);

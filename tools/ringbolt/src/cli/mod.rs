@@ -455,6 +455,8 @@ pub enum CliError {
     Tls(#[from] TlsError),
     #[error("there is no drive {number} at this start; see the numbers with `ringbolt drive list`")]
     NotHere { number: u16 },
+    #[error("drive {number} is not emptied any more, its state is {state}; see `ringbolt drive list`")]
+    NotEmpty { number: u16, state: String },
     #[error(
         "drive {number} is not lost; take it offline first, `ringbolt drive offline {number}`: until the new one is in, there \
          is one copy fewer"
