@@ -182,7 +182,7 @@ async fn a_plan_takes_objects_and_wear_from_a_running_node() {
 
 /// What `format` was told is what the plan is told, and each copy more makes a loss less probable.
 #[test]
-fn mirrors_are_planned_by_the_names_that_format_takes() {
+fn redundancy_is_planned_by_the_names_that_format_takes() {
     let directory = tempfile::tempdir_in(binary::scratch_dir()).expect("a directory");
     let run = |arguments: &[&str]| {
         let mut command = Command::new(binary::ringbolt());
@@ -201,10 +201,25 @@ fn mirrors_are_planned_by_the_names_that_format_takes() {
         let few = ["--set", "plan.samples=100", "--set", "drives.count=4", "--set", &set];
         let json = run(&[&["plan", "run", "--json"][..], &few].concat());
         let plan = Plan::from_json(&json).expect("a plan");
-        assert_eq!((plan.hardware.redundancy.copies, plan.hardware.redundancy.name()), (copies, name));
+        let redundancy = plan.hardware.redundancy;
+        assert_eq!((redundancy.copies, redundancy.name().as_str()), (copies, name));
         losses.push(plan.durability.data_loss_probability_per_year);
     }
     assert!(losses.windows(2).all(|pair| pair[1] < pair[0] / 100.0), "{losses:?}");
+    let drives = ["--drive", "a", "--drive", "b", "--drive", "c", "--drive", "d"];
+    let said = run(&[&["format", "--size", "160MiB"][..], &drives].concat());
+    let plan_of = |more: &[&str]| {
+        let json = run(&[&["plan", "run", "--json", "--set", "plan.samples=100"][..], more].concat());
+        Plan::from_json(&json).expect("a plan")
+    };
+    let by_default = plan_of(&["--drives", "4"]).hardware.redundancy.name();
+    assert!(by_default == "2+2" && said.contains("2+2: "), "{by_default}: {said}");
+    let striped = plan_of(&["--drives", "6", "--redundancy", "4+2"]);
+    let overhead = striped.layout.redundant_bytes_per_logical_byte.expect("bytes");
+    assert_eq!((striped.hardware.drives.count, striped.hardware.redundancy.name().as_str()), (6, "4+2"));
+    assert!((1.5..2.0).contains(&overhead), "{overhead}");
+    let set = plan_of(&["--redundancy", "mirror", "--set", "redundancy.format=none"]);
+    assert_eq!(set.hardware.redundancy.name(), "none");
 }
 
 /// Regression: it left drives of gigabytes and half a result behind, and a server if there was one.

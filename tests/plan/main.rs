@@ -8,6 +8,7 @@ mod reads;
 mod requests;
 mod scenario;
 mod stored;
+mod stripes;
 
 use ringbolt_tests::binary;
 use std::sync::{Mutex, MutexGuard, PoisonError};

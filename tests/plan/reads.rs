@@ -4,6 +4,7 @@ use crate::scenario::{KEY_BYTES, SHARDS, constants, hardware, workload};
 use crate::{compare, directory, own_machine};
 use ringbolt_plan::calibrate::engine::SingleCore;
 use ringbolt_plan::constants::Constants;
+use ringbolt_plan::hardware::Hardware;
 use ringbolt_plan::model::demand::{Draw, demand};
 use ringbolt_plan::model::node::Fleet;
 use ringbolt_plan::model::reads::DriveReads;
@@ -18,7 +19,7 @@ const RANGES: [u64; 4] = [1, 4 << 10, 64 << 10, 1 << 20];
 /// This is the number of objects of each size; this many are put at the same time, so that they
 /// have different positions in a group commit.
 const OBJECTS: u64 = 32;
-const ASKED: u64 = 320;
+pub const ASKED: u64 = 320;
 const WITHIN: f64 = 0.10;
 
 fn key(bytes: u64, number: u64) -> String {
@@ -26,14 +27,14 @@ fn key(bytes: u64, number: u64) -> String {
 }
 
 #[derive(Clone, Copy)]
-enum Asked {
+pub enum Asked {
     Whole,
     Range(u64),
     Head,
 }
 
 /// Returns the prediction for one request for an object of `bytes`, without a read cache.
-fn predicted(constants: &Constants, bytes: u64, asked: Asked) -> DriveReads {
+pub fn predicted(constants: &Constants, mut hardware: Hardware, bytes: u64, asked: Asked) -> DriveReads {
     let exact = SizeClass { lower_bytes: bytes, upper_bytes: bytes, share: 1.0 };
     let mut workload = workload(SizeHistogram::new(vec![exact]).expect("sizes"), OBJECTS);
     let requests = &mut workload.requests;
@@ -44,7 +45,6 @@ fn predicted(constants: &Constants, bytes: u64, asked: Asked) -> DriveReads {
             (requests.get_per_s, requests.range_share, requests.range_bytes) = (1.0, 1.0, range);
         }
     }
-    let mut hardware = hardware(DRIVE_BYTES);
     // The server itself needs more, so there is no read cache.
     hardware.node.ram_bytes = 1 << 20;
     let (fleet, _) = Fleet::of(&workload, &hardware, constants, u64::from(SHARDS));
@@ -71,7 +71,7 @@ fn read_so_far() -> DriveReads {
 }
 
 /// Returns the reads of one request; `asked` makes [`ASKED`] of them.
-fn measured(asked: impl FnOnce()) -> DriveReads {
+pub fn measured(asked: impl FnOnce()) -> DriveReads {
     let before = read_so_far();
     asked();
     let after = read_so_far();
@@ -110,7 +110,11 @@ fn requests_read_what_the_plan_says() {
     };
     for bytes in SIZES {
         let whole = measured(|| get(bytes, Box::new(|| None)));
-        hold(&format!("GET of {bytes} B"), predicted(&constants, bytes, Asked::Whole), whole);
+        hold(
+            &format!("GET of {bytes} B"),
+            predicted(&constants, hardware(DRIVE_BYTES), bytes, Asked::Whole),
+            whole,
+        );
     }
     for range in RANGES {
         let mut random = random.fork();
@@ -122,7 +126,7 @@ fn requests_read_what_the_plan_says() {
         let ranged = measured(|| get(RANGED, Box::new(some)));
         hold(
             &format!("GET of {range} B of {RANGED}"),
-            predicted(&constants, RANGED, Asked::Range(range)),
+            predicted(&constants, hardware(DRIVE_BYTES), RANGED, Asked::Range(range)),
             ranged,
         );
     }
@@ -133,7 +137,11 @@ fn requests_read_what_the_plan_says() {
             key(bytes, next % OBJECTS)
         };
         let headed = measured(|| engine.head_many(ASKED, &mut name).expect("objects that are there"));
-        hold(&format!("HEAD of {bytes} B"), predicted(&constants, bytes, Asked::Head), headed);
+        hold(
+            &format!("HEAD of {bytes} B"),
+            predicted(&constants, hardware(DRIVE_BYTES), bytes, Asked::Head),
+            headed,
+        );
     }
     engine.close().expect("a closed node");
 }

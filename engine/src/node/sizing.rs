@@ -5,7 +5,7 @@
 //! records, and shares are those that the shards keep.
 
 use super::format;
-use crate::extent::Shape;
+pub use crate::extent::Shape;
 pub use crate::format::BLOCK_BYTES;
 use crate::format::batch;
 use crate::format::blocks_up;
@@ -14,9 +14,10 @@ pub use crate::format::record::RECORD_ALIGNMENT;
 use crate::format::record::{
     DeleteV1, ENVELOPE_BYTES, Mutation, PartPutV1, PartV1, PutV1, RunV1, STATE_NULL, SegmentV1, UploadPartV1,
 };
-pub use crate::format::slice::{CRC_BLOCK_BYTES, SLICE_BYTES, UNIT_BYTES};
-pub use crate::format::superblock::VIEW_DRIVES;
+pub use crate::format::slice::{CRC_BLOCK_BYTES, MEMBERS_OF_SLICES_MAX, SLICE_BYTES, UNIT_BYTES};
+pub use crate::format::superblock::{HOMES as HOMES_MAX, VIEW_DRIVES};
 use crate::index::{OrderedIndex, PointTable, Step, keys, leaf};
+use crate::shard::PIECE_BYTES_MAX;
 use crate::shard::checkpoint;
 use crate::shard::entry::{EXTENTS_MAX, Entry};
 use crate::shard::space as shares;
@@ -52,7 +53,7 @@ pub struct ObjectShape {
     pub part_bytes: Option<u64>,
 }
 
-/// The space that an object takes.
+/// The space that an object takes: records in each copy, and slices in each member of their sets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ObjectSizing {
     /// Length of its record in the log, including the body if that is small.
@@ -63,15 +64,17 @@ pub struct ObjectSizing {
     pub tail_bytes: u64,
     /// Bytes that are written for the slices, including headers and padding.
     pub slice_written_bytes: u64,
+    /// Number of the writes of these bytes.
+    pub slice_writes: u64,
     /// Length of the records of its parts, which are dead once the upload is complete.
     pub part_record_bytes: u64,
     /// Length of the index entry beside the key.
     pub index_value_bytes: u64,
 }
 
-/// Returns the space that an object of this shape takes.
-pub fn object(shape: &ObjectShape) -> ObjectSizing {
-    let mut segments = segments(shape);
+/// Returns the space that an object of this shape takes where slices lie in `sets`.
+pub fn object(sets: Shape, shape: &ObjectShape) -> ObjectSizing {
+    let mut segments = segments(sets, shape);
     let inline = if segments.is_empty() { shape.body_bytes } else { 0 };
     let attributes = attributes(shape.attribute_bytes);
     let multipart = shape.part_bytes.is_some() && segments.len() > 1;
@@ -82,7 +85,7 @@ pub fn object(shape: &ObjectShape) -> ObjectSizing {
         Vec::new()
     };
     if parts.len() > PARTS_IN_RECORD_MAX {
-        segments.push(segment(encode_table(&std::mem::take(&mut parts)).len() as u64));
+        segments.push(segment(sets, encode_table(&std::mem::take(&mut parts)).len() as u64));
     }
     let put = PutV1 {
         bucket: 1,
@@ -105,9 +108,10 @@ pub fn object(shape: &ObjectShape) -> ObjectSizing {
     Entry::of_put(&put, 0, 0, 0).encode(&mut value);
     ObjectSizing {
         record_bytes: record_bytes(&Mutation::Put(put)) + inline,
-        slice_bytes: segments.iter().map(|segment| units(segment.length) * UNIT_BYTES as u64).sum(),
-        tail_bytes: segments.iter().map(|segment| tail_bytes(segment.length)).sum(),
-        slice_written_bytes: segments.iter().map(|segment| written(segment.length)).sum(),
+        slice_bytes: segments.iter().map(|segment| sets.segment_units(segment) * UNIT_BYTES as u64).sum(),
+        tail_bytes: segments.iter().map(|segment| tail_bytes(sets, segment.length)).sum(),
+        slice_written_bytes: segments.iter().map(|segment| written(sets, segment.length).bytes).sum(),
+        slice_writes: segments.iter().map(|segment| written(sets, segment.length).writes).sum(),
         part_record_bytes,
         index_value_bytes: value.len() as u64,
     }
@@ -152,10 +156,10 @@ fn attributes(bytes: usize) -> Vec<(String, String)> {
 }
 
 /// Returns the object's segments as they lie when there is room for full slices in a row.
-fn segments(shape: &ObjectShape) -> Vec<SegmentV1> {
+fn segments(sets: Shape, shape: &ObjectShape) -> Vec<SegmentV1> {
     let body = shape.body_bytes;
     let Some(each) = segment_bytes(shape) else { return Vec::new() };
-    (0..body.div_ceil(each)).map(|at| segment(each.min(body - at * each))).collect()
+    (0..body.div_ceil(each)).map(|at| segment(sets, each.min(body - at * each))).collect()
 }
 
 /// Returns the length of all segments but the last, or `None` when the body is in the record.
@@ -165,31 +169,42 @@ fn segment_bytes(shape: &ObjectShape) -> Option<u64> {
     part.or_else(|| (body > INLINE_BYTES_MAX).then_some(body))
 }
 
-fn segment(length: u64) -> SegmentV1 {
-    let full = Shape::PLAIN.full_slices(length);
+fn segment(sets: Shape, length: u64) -> SegmentV1 {
+    let full = sets.full_slices(length);
     let rows = (0..full.div_ceil(format::SLOTS_MAX)).map(|row| RunV1 {
         extent: 0,
         unit: 0,
         slices: (full - row * format::SLOTS_MAX).min(format::SLOTS_MAX) as u32,
     });
-    let tail = (Shape::PLAIN.tail_units(length) > 0).then_some(RunV1 { extent: 0, unit: 0, slices: 0 });
+    let tail = (sets.tail_units(length) > 0).then_some(RunV1 { extent: 0, unit: 0, slices: 0 });
     SegmentV1 { generation: GENERATION, length, runs: rows.chain(tail).collect() }
 }
 
-fn units(length: u64) -> u64 {
-    Shape::PLAIN.full_slices(length) * (format::SLOT_BYTES / UNIT_BYTES as u64)
-        + u64::from(Shape::PLAIN.tail_units(length))
+fn tail_bytes(sets: Shape, length: u64) -> u64 {
+    u64::from(sets.tail_units(length)) * UNIT_BYTES as u64
 }
 
-fn tail_bytes(length: u64) -> u64 {
-    u64::from(Shape::PLAIN.tail_units(length)) * UNIT_BYTES as u64
+/// Number and size of the writes to each member.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    writes: u64,
+    bytes: u64,
 }
 
-/// Returns the bytes that are written for a segment: headers, and the payload in whole blocks.
-fn written(length: u64) -> u64 {
-    let block = crate::format::BLOCK_BYTES as u64;
-    let slices = Shape::PLAIN.full_slices(length) + u64::from(Shape::PLAIN.tail_units(length) > 0);
-    length.next_multiple_of(block) + slices * block
+/// Returns what is written for a segment: headers, and the payload in whole blocks.
+fn written(sets: Shape, length: u64) -> Written {
+    let of_slice = |payload: u64| {
+        let chunk = blocks_up(sets.chunk_bytes(payload as usize)) as u64;
+        Written { writes: 1 + chunk.div_ceil(piece_bytes(sets)), bytes: BLOCK_BYTES as u64 + chunk }
+    };
+    let full = sets.full_slices(length);
+    let tail = length % sets.slice_bytes() as u64;
+    let (each, last) = (of_slice(sets.slice_bytes() as u64), of_slice(tail));
+    let tails = u64::from(tail > 0);
+    Written {
+        writes: full * each.writes + tails * last.writes,
+        bytes: full * each.bytes + tails * last.bytes,
+    }
 }
 
 /// Number and size of reads of a drive.
@@ -206,17 +221,26 @@ impl ReadSizing {
     }
 }
 
-/// Bytes that a reader reads at once when there are enough buffers.
+/// Bytes that are read or written at once when there are enough buffers.
 pub const PIECE_BYTES: u64 = 1 << 20;
 
-/// Returns what a GET of `range`, which is within the body, reads of slices after the record. That
-/// is nothing if the record holds the body.
-pub fn slice_reads(shape: &ObjectShape, range: Range<u64>) -> ReadSizing {
+/// Returns the bytes that are read of a member at once, or written, when there are enough buffers.
+pub fn piece_bytes(sets: Shape) -> u64 {
+    if sets.is_striped() { PIECE_BYTES_MAX as u64 } else { PIECE_BYTES }
+}
+
+/// Returns what a GET of `range`, which is within the body, reads of slices in `sets` after the
+/// record, from all members together. That is nothing if the record holds the body.
+pub fn slice_reads(sets: Shape, shape: &ObjectShape, range: Range<u64>) -> ReadSizing {
     let mut sum = ReadSizing::default();
     let Some(segment) = segment_bytes(shape) else { return sum };
     each_piece(range, segment, shape.body_bytes, |range, length, segments| {
-        each_piece(range, SLICE_BYTES as u64, length, |range, length, slices| {
-            sum.add(reads_of_slice(range, length), segments * slices);
+        each_piece(range, sets.slice_bytes() as u64, length, |range, length, slices| {
+            let reads = match sets.is_striped() {
+                true => reads_of_striped(sets, range.start as usize..range.end as usize, length as usize),
+                false => reads_of_slice(range, length),
+            };
+            sum.add(reads, segments * slices);
         });
     });
     sum
@@ -231,6 +255,37 @@ fn reads_of_slice(range: Range<u64>, length: u64) -> ReadSizing {
         reads: 1 + (range.end - start).div_ceil(PIECE_BYTES),
         bytes: (BLOCK_BYTES + blocks_up((end - start) as usize)) as u64,
     }
+}
+
+/// Returns the reads of one slice of `payload` bytes in a striped set: the header of each data member that has bytes
+/// of the range, and whole checksum blocks of these.
+fn reads_of_striped(sets: Shape, range: Range<usize>, payload: usize) -> ReadSizing {
+    let (chunk, row) = (sets.chunk_bytes(payload), sets.row_bytes());
+    let mut sum = ReadSizing::default();
+    let mut is_headed = vec![false; sets.data()];
+    let mut at = range.start;
+    while at < range.end {
+        let start = at / row * CRC_BLOCK_BYTES;
+        let end_of_row = (at / row * row + row).min(payload);
+        let is_part = !at.is_multiple_of(row) || range.end < end_of_row;
+        let (columns, length, next) = if is_part {
+            let next = range.end.min(end_of_row);
+            let columns = sets.piece_at(at, payload).member..sets.piece_at(next - 1, payload).member + 1;
+            (columns, (chunk - start).min(CRC_BLOCK_BYTES), next)
+        } else {
+            let end = if range.end == payload { chunk } else { range.end / row * CRC_BLOCK_BYTES };
+            let length = (end - start).min(PIECE_BYTES_MAX);
+            let is_last = start + length == chunk;
+            let next = if is_last { payload } else { (start + length) / CRC_BLOCK_BYTES * row };
+            (0..sets.data(), length, next)
+        };
+        at = next;
+        is_headed[columns.clone()].fill(true);
+        sum.add(ReadSizing { reads: 1, bytes: length as u64 }, columns.len() as u64);
+    }
+    let headers = is_headed.into_iter().filter(|is_headed| *is_headed).count() as u64;
+    sum.add(ReadSizing { reads: 1, bytes: BLOCK_BYTES as u64 }, headers);
+    sum
 }
 
 /// Calls `visit` for each piece of `piece` bytes that `range` touches; the last piece ends at
@@ -320,6 +375,19 @@ pub struct RingSizing {
     pub shards: u64,
     /// Homes on the drive that has the most of them.
     pub homes_max: u64,
+}
+
+impl RingSizing {
+    /// Returns the number of homes on each drive.
+    pub fn homes(&self) -> Vec<u64> {
+        let mut homes = vec![0; self.drives as usize];
+        for shard in 0..self.shards {
+            for drive in format::first_homes(shard as u16, self.drives as u16, self.copies as usize) {
+                homes[usize::from(drive)] += 1;
+            }
+        }
+        homes
+    }
 }
 
 /// Returns the ring of `shards` shards on `drives` drives with `copies` copies.

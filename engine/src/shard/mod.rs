@@ -76,6 +76,7 @@ pub use self::settings::{CheckpointCut, Settings};
 pub use self::slice_verifier::SliceFlaw;
 pub use self::space::{Reserved, TOO_FEW_DRIVES};
 pub use self::state::{State, UploadKey};
+pub(crate) use self::striped::PIECE_BYTES_MAX;
 pub use self::striped::{
     Ended, GroupBuffers, GroupReads, Headers, MemberFlaw, StripedSlice, StripedWriter, choose_members,
 };

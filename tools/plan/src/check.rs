@@ -9,6 +9,7 @@ use super::input;
 use super::model::search::NODES_MAX;
 use super::month::Month;
 use super::result::Plan;
+use ringbolt_engine::node::sizing;
 
 const HOURS: usize = 24;
 /// This is larger than any plausible figure.
@@ -48,6 +49,10 @@ pub fn check(plan: &Plan) -> Result<(), Wrong> {
     }
     let (copies, drives) = (plan.hardware.redundancy.copies, plan.hardware.drives.count);
     held("redundancy.copies", f64::from(copies), 1.0, f64::from(Redundancy::COPIES_MAX.min(drives)))?;
+    let members_max = drives.min(sizing::MEMBERS_OF_SLICES_MAX as u32);
+    let data_max = if copies > 1 { members_max - (copies - 1) } else { 1 };
+    let data_members = plan.hardware.redundancy.data_members;
+    held("redundancy.data_members", f64::from(data_members), 1.0, f64::from(data_max))?;
     for (name, value) in figures(plan) {
         held(name, value, 0.0, FIGURE_MAX)?;
     }

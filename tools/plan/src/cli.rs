@@ -116,8 +116,9 @@ pub struct ScanArgs {
                                                       what if: any key of either file
   ringbolt plan run --sweep drives.size=7.68TB,15.36TB --sweep drives.count=8,12
                                                       all combinations, a row each; also with --csv and --json
-  ringbolt plan run --sweep redundancy.format=none,mirror,mirror-3
-                                                      what copies on the drives of a node cost, and what they save
+  ringbolt plan run --drives 6 --redundancy 4+2       stripes on the drives of each node
+  ringbolt plan run --sweep redundancy.format=none,mirror,4+2
+                                                      what copies and stripes cost, and what they save
   ringbolt plan run --live http://127.0.0.1:9001      objects, bytes and rates as a running node has them now
   ringbolt plan run --live http://127.0.0.1:9001 --device /dev/nvme0
                                                       and the wear of its drive, by nvme-cli or smartctl
@@ -135,6 +136,13 @@ pub struct RunArgs {
     /// What the engine costs: a file of `ringbolt plan calibrate`
     #[arg(long, value_name = "FILE")]
     pub constants: Option<PathBuf>,
+    /// How many drives a node has, in place of drives.count of the file
+    #[arg(long, env = "RINGBOLT_DRIVES", value_name = "NUMBER")]
+    pub drives: Option<String>,
+    /// How its drives are formatted, in place of redundancy.format: as `ringbolt format` is told, or default, which is
+    /// what it makes of as many drives
+    #[arg(long, env = "RINGBOLT_REDUNDANCY", value_name = "none|mirror|mirror-3|mirror-4|K+M|default")]
+    pub redundancy: Option<String>,
     /// Instead of what a file says, as in drives.count=12; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,

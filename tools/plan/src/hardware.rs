@@ -2,7 +2,8 @@
 //! how it is written.
 
 use ringbolt_bench::profile::schema::DriveProfile;
-use ringbolt_tool_common::redundancy::NAMES;
+use ringbolt_engine::node::sizing::{self, Shape};
+use ringbolt_tool_common::redundancy;
 use serde::{Deserialize, Serialize};
 
 /// A plan does not use drives that are worn further than this.
@@ -79,20 +80,27 @@ pub struct DriveSpeed {
     pub profile: Option<Box<DriveProfile>>,
 }
 
-/// Says how objects are stored on drives: in `data + parity` pieces, of which any `data` suffice, or
-/// in whole copies on the drives of one node.
+/// Says how objects are stored on drives: in `data + parity` pieces, of which any `data` suffice, on
+/// the drives of several nodes, or as `ringbolt format` lays them on the drives of one node.
 ///
-/// Invariant: there are copies or pieces, never both.
+/// On one node records, and with them small objects, have `copies` copies. The slices of large objects
+/// lie in sets of `data_members` data members, of which any suffice, and `copies` - 1 parity members;
+/// with one data member all are copies.
+///
+/// Invariant: objects have pieces, or more than one copy, never both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redundancy {
     pub data: u32,
     pub parity: u32,
     #[serde(default)]
     pub small_objects: SmallObjects,
-    /// Counts the copies of every byte, as `ringbolt format --redundancy` makes them; 1 without
-    /// mirrors.
+    /// Counts the copies of every record, as `ringbolt format --redundancy` makes them, one more than
+    /// drives may be lost; 1 without redundancy on a node.
     #[serde(default = "one")]
     pub copies: u32,
+    /// Counts the data members of the sets that slices lie in; 1 without stripes.
+    #[serde(default = "one")]
+    pub data_members: u32,
 }
 
 fn one() -> u32 {
@@ -121,36 +129,73 @@ impl Redundancy {
     /// Stores each object once.
     pub const SINGLE: Self = Self::pieces(1, 0);
     /// A shard has at most this many homes, and each holds a copy.
-    pub const COPIES_MAX: u32 = NAMES.len() as u32;
+    pub const COPIES_MAX: u32 = sizing::HOMES_MAX as u32;
 
     pub const fn pieces(data: u32, parity: u32) -> Self {
-        Self { data, parity, small_objects: SmallObjects::Pieces, copies: 1 }
+        Self { data, parity, small_objects: SmallObjects::Pieces, copies: 1, data_members: 1 }
     }
 
     pub const fn mirror(copies: u32) -> Self {
         Self { copies, ..Self::SINGLE }
     }
 
+    /// Returns stripes over `data_members` drives with parity on `failures_max` more.
+    pub const fn stripes(data_members: u32, failures_max: u32) -> Self {
+        Self { data_members, ..Self::mirror(failures_max + 1) }
+    }
+
     /// Returns the redundancy with this name of `ringbolt format --redundancy`.
     pub fn of_name(name: &str) -> Option<Self> {
-        NAMES
-            .iter()
-            .position(|other| *other == name)
-            .map(|failures_max| Self::mirror(failures_max as u32 + 1))
+        let (data_members, failures_max) = redundancy::parse(name)?;
+        Some(Self::stripes(data_members.into(), failures_max.into()))
     }
 
-    /// Returns the name of the copies in `ringbolt format --redundancy`.
-    pub fn name(self) -> &'static str {
-        NAMES.get((self.copies as usize).saturating_sub(1)).unwrap_or(&"mirror")
+    /// Returns what `ringbolt format` makes of so many drives if it is not told anything.
+    pub fn of_drives(drives: u32) -> Self {
+        let engines = ringbolt_engine::node::Redundancy::of(drives as usize);
+        Self::stripes(engines.data_members.into(), engines.failures_max.into())
     }
 
+    /// Returns the name of what lies on one node in `ringbolt format --redundancy`.
+    pub fn name(self) -> String {
+        redundancy::name(self.data_members as u8, self.failures_max() as u8)
+    }
+
+    /// Returns whether every byte has copies on other drives of its node.
     pub const fn is_mirror(self) -> bool {
+        self.copies > 1 && !self.is_striped()
+    }
+
+    /// Returns whether large objects are striped over drives of their node.
+    pub const fn is_striped(self) -> bool {
+        self.data_members > 1
+    }
+
+    /// Returns whether a node loses nothing with one of its drives.
+    pub const fn is_on_node(self) -> bool {
         self.copies > 1
     }
 
-    /// Returns the stored bytes for each byte of the pieces that suffice.
+    /// Returns the number of drives of a node that may be lost.
+    pub const fn failures_max(self) -> u32 {
+        self.copies - 1
+    }
+
+    /// Returns the number of drives that a set of slices lies on.
+    pub const fn members(self) -> u32 {
+        self.data_members + self.copies - 1
+    }
+
+    /// Returns the shape of the sets of slices.
+    pub fn sets(self) -> Shape {
+        Shape::new(self.data_members as u8, self.failures_max() as u8)
+    }
+
+    /// Returns the stored bytes for each byte of the pieces, or of the members of a set of slices, that
+    /// suffice.
     pub fn overhead(self) -> f64 {
-        f64::from(self.data + self.parity) / f64::from(self.data) * f64::from(self.copies)
+        let pieces = f64::from(self.data + self.parity) / f64::from(self.data);
+        pieces * f64::from(self.members()) / f64::from(self.data_members)
     }
 }
 

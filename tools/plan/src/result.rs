@@ -148,10 +148,18 @@ pub struct Layout {
     pub logical_bytes_per_object: f64,
     /// This is the live size without redundancy: record, padding, headers, units.
     pub stored_bytes_per_object: f64,
-    /// This is the live size with all pieces or copies; `None` if an older program wrote
-    /// the file.
+    /// This is the live size with all pieces, or with all copies and parity; `None` if an older program
+    /// wrote the file.
     #[serde(default)]
     pub redundant_bytes_per_object: Option<f64>,
+    /// This is the same for each byte of the users; `None` if their objects have no bytes, or if an
+    /// older program wrote the file.
+    #[serde(default)]
+    pub redundant_bytes_per_logical_byte: Option<f64>,
+    /// This is what a running node counts as live for an object: records once, and slices without
+    /// parity; `None` if an older program wrote the file.
+    #[serde(default)]
+    pub counted_bytes_per_object: Option<f64>,
     /// This is the share of the stored bytes that are not users' data.
     pub waste_share: f64,
     pub index_bytes_per_object: f64,
@@ -168,9 +176,14 @@ pub struct ClassLayout {
     pub logical_share: f64,
     pub logical_bytes_per_object: f64,
     pub stored_bytes_per_object: f64,
-    /// This is the size with all pieces or copies; `None` if an older program wrote the file.
+    /// This is the size with all pieces, or with all copies and parity; `None` if an older program wrote
+    /// the file.
     #[serde(default)]
     pub redundant_bytes_per_object: Option<f64>,
+    /// This is the same for each byte of the users; `None` if the objects have no bytes, or if an older
+    /// program wrote the file.
+    #[serde(default)]
+    pub redundant_bytes_per_logical_byte: Option<f64>,
     /// This is the share of the stored bytes that are not users' data.
     pub waste_share: f64,
 }
@@ -188,9 +201,10 @@ pub struct NodeCapacity {
     /// 0 if an older program wrote the file.
     #[serde(default)]
     pub uneven_bytes: f64,
-    /// This is the size that can be live, all copies together.
+    /// This is the size that can be live, all copies and parity together.
     pub usable_bytes: f64,
-    /// This is the size that can be live of one copy; `None` if an older program wrote the file.
+    /// This is the size that can be live without further copies and parity; `None` if an older program
+    /// wrote the file.
     #[serde(default)]
     pub usable_once_bytes: Option<f64>,
     /// This is the size of the index in the first month on [`Plan::nodes`] nodes.
@@ -262,8 +276,9 @@ pub struct Durability {
     pub model: String,
     /// Counts the drives of all nodes.
     pub drives: u32,
-    /// Counts the groups of drives of all nodes that hold all copies of some objects, so that data
-    /// are lost when a whole group is; `None` without mirrors.
+    /// Counts the groups of drives of all nodes that data are lost with, each of one drive more than may
+    /// be lost: those that hold all copies of some objects, and with stripes those that some stripe lies
+    /// on as a whole; `None` without redundancy on a node.
     #[serde(default)]
     pub groups: Option<u32>,
     pub drive_failures_per_year: f64,
@@ -272,6 +287,13 @@ pub struct Durability {
     pub rebuild_hours: Option<f64>,
     /// Says what limits the rebuild, as text.
     pub rebuild_bound_by: String,
+    /// Counts the bytes that a rebuild of one drive reads of all others; `None` without redundancy, or if
+    /// an older program wrote the file.
+    #[serde(default)]
+    pub rebuild_read_bytes: Option<f64>,
+    /// Counts the bytes that it writes to the new drive; `None` as the above.
+    #[serde(default)]
+    pub rebuild_written_bytes: Option<f64>,
     /// This is the probability of losing any object within a year.
     pub data_loss_probability_per_year: f64,
     /// This is the mean number of bytes that one loss destroys.

@@ -20,7 +20,7 @@ use crate::ring::arena::CHUNK_BYTES;
 use crate::ring::{Buffer, Pool};
 
 /// Bytes of a member's piece in a group when there are enough buffers.
-const PIECE_BYTES_MAX: usize = 256 << 10;
+pub(crate) const PIECE_BYTES_MAX: usize = 256 << 10;
 
 /// A slice of a striped set, and whose it is.
 #[derive(Clone, Copy, Debug)]

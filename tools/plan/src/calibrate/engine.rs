@@ -1,4 +1,4 @@
-//! This module runs the engine alone in this process: on a real drive file and on one core.
+//! This module runs the engine alone in this process: on real drive files and on one core.
 
 use ringbolt_engine::EngineError;
 use ringbolt_engine::node::{
@@ -9,7 +9,7 @@ use ringbolt_tool_common::executor::{Executor, Latch};
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 const ARENA_BYTES: usize = 128 << 20;
@@ -41,6 +41,17 @@ pub struct SingleCore {
 /// Holds key and body length of an object to put.
 pub type Item = (String, u64);
 
+/// Says which drives a node gets.
+#[derive(Clone, Debug)]
+pub struct DriveSet {
+    pub drives: Vec<PathBuf>,
+    /// This is the size of each drive.
+    pub size_bytes: u64,
+    pub shards: u16,
+    pub redundancy: Redundancy,
+    pub seed: u64,
+}
+
 impl SingleCore {
     /// Formats `drive`. No body may be longer than `body_bytes_max`.
     ///
@@ -53,13 +64,27 @@ impl SingleCore {
         seed: u64,
         body_bytes_max: u64,
     ) -> Result<Self, Failure> {
-        let seed = [seed, seed + 1, seed + 2, seed + 3];
-        let size_bytes = Some(size_bytes);
-        let format =
-            FormatOptions { size_bytes, shards, redundancy: Some(Redundancy::NONE), force: false, seed };
-        format_drive(&[drive], &format, &mut |_, _| {}).map_err(Failure::of)?;
+        let (drives, redundancy) = (vec![drive.to_owned()], Redundancy::NONE);
+        Self::format_set(&DriveSet { drives, size_bytes, shards, redundancy, seed }, body_bytes_max)
+    }
+
+    /// Formats the drives of a set. No body may be longer than `body_bytes_max`.
+    ///
+    /// # Errors
+    /// Fails when a file cannot be created, or when the engine does not accept the set.
+    pub fn format_set(set: &DriveSet, body_bytes_max: u64) -> Result<Self, Failure> {
+        let DriveSet { drives, size_bytes, shards, redundancy, seed } = set;
+        let format = FormatOptions {
+            size_bytes: Some(*size_bytes),
+            shards: *shards,
+            redundancy: Some(*redundancy),
+            force: false,
+            seed: [*seed, seed + 1, seed + 2, seed + 3],
+        };
+        let paths: Vec<&Path> = drives.iter().map(PathBuf::as_path).collect();
+        format_drive(&paths, &format, &mut |_, _| {}).map_err(Failure::of)?;
         let options = NodeOptions {
-            drives: vec![drive.to_owned()],
+            drives: drives.clone(),
             without_drives: Vec::new(),
             cores: 1,
             arena_bytes_per_core: ARENA_BYTES,

@@ -1,7 +1,7 @@
 //! This module measures the memory of the index per object on the engine's own structures.
 
 use crate::sizes::shared_bytes;
-use ringbolt_engine::node::sizing::{self, ObjectShape};
+use ringbolt_engine::node::sizing::{self, ObjectShape, Shape};
 
 /// There are enough objects for even growth of memory, and few enough for a second.
 const OBJECTS: u64 = 400_000;
@@ -40,7 +40,7 @@ struct Built {
 
 fn build(random_bytes: usize, seed: u64) -> Built {
     let shape = ObjectShape { key_bytes: 0, attribute_bytes: 0, body_bytes: 4096, part_bytes: None };
-    let value_bytes = sizing::object(&shape).index_value_bytes as usize;
+    let value_bytes = sizing::object(Shape::PLAIN, &shape).index_value_bytes as usize;
     let mut random = fastrand::Rng::with_seed(seed);
     let entries = (0..OBJECTS).map(|_| {
         let digits = (0..random_bytes).map(|_| char::from(b'a' + random.u8(..16)));

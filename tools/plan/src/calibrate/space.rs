@@ -10,7 +10,7 @@ use crate::model::cleaner::{LogState, log_writes};
 use crate::model::layout::{alone_bytes, commit_bytes};
 use ringbolt_engine::node::Counters;
 use ringbolt_engine::node::sizing::RECORD_ALIGNMENT;
-use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing};
+use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing, Shape};
 use ringbolt_tool_common::units::MIB;
 use std::path::Path;
 
@@ -89,7 +89,8 @@ fn key(number: u64) -> String {
 }
 
 fn sizing(body_bytes: u64) -> ObjectSizing {
-    sizing::object(&ObjectShape { key_bytes: KEY_BYTES, attribute_bytes: 0, body_bytes, part_bytes: None })
+    let shape = ObjectShape { key_bytes: KEY_BYTES, attribute_bytes: 0, body_bytes, part_bytes: None };
+    sizing::object(Shape::PLAIN, &shape)
 }
 
 fn large(drive: &Path, seed: u64) -> Result<LargeCosts, Failure> {

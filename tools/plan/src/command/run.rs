@@ -30,7 +30,7 @@ struct Maker {
 
 /// Makes a plan, or one for each combination of the sweeps, and writes it.
 pub fn run(args: &RunArgs) -> Result<(), CommandError> {
-    let overrides = args.overrides.iter().map(|text| text.parse()).collect::<Result<Vec<Override>, _>>()?;
+    let overrides = overrides(args)?;
     let sweeps = args.sweeps.iter().map(|text| Sweep::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let combinations = Sweep::combinations(&sweeps)?;
     let all = overrides.iter().map(|one| &one.path).chain(sweeps.iter().map(|sweep| &sweep.path));
@@ -64,6 +64,20 @@ pub fn run(args: &RunArgs) -> Result<(), CommandError> {
         eprintln!("The page is in {}.", path.display());
     }
     Ok(())
+}
+
+/// Returns what the command line says in place of the files; of two that say the same, the last counts.
+fn overrides(args: &RunArgs) -> Result<Vec<Override>, CommandError> {
+    let named = [("drives.count", &args.drives), ("redundancy.format", &args.redundancy)];
+    let of_flag = |(path, value): (&str, &Option<String>)| {
+        let value = value.clone()?;
+        Some(Override { path: path.to_owned(), value })
+    };
+    let mut overrides: Vec<Override> = named.into_iter().filter_map(of_flag).collect();
+    for text in &args.overrides {
+        overrides.push(text.parse()?);
+    }
+    Ok(overrides)
 }
 
 impl Maker {

@@ -2,6 +2,7 @@
 
 use super::error::InputError;
 use super::fields::Fields;
+use super::kind::DEFAULT_REDUNDANCY;
 use super::speed;
 use crate::hardware::{Cost, Drives, Hardware, Limits, Node, Redundancy, SmallObjects};
 use ringbolt_engine::node::sizing::VIEW_DRIVES;
@@ -85,11 +86,16 @@ fn redundancy(fields: &Fields, node: &Node, drives: &Drives) -> Result<Redundanc
         "copies" => SmallObjects::Copies,
         _ => SmallObjects::Pieces,
     };
-    let mirror = Redundancy::of_name(&fields.text("redundancy.format")?).unwrap_or(Redundancy::SINGLE);
-    if mirror.is_mirror() {
-        return match mirrored(data + parity, mirror.copies, drives.count) {
+    let on_node = match fields.text("redundancy.format")?.as_str() {
+        // Who asks for pieces asks for nothing beside them.
+        DEFAULT_REDUNDANCY if data + parity > 1 => Redundancy::SINGLE,
+        DEFAULT_REDUNDANCY => Redundancy::of_drives(drives.count),
+        name => Redundancy::of_name(name).unwrap_or(Redundancy::SINGLE),
+    };
+    if on_node.is_on_node() {
+        return match refused(data + parity, on_node, drives.count) {
             Some(reason) => Err(fields.refuse("redundancy.format", reason)),
-            None => Ok(mirror),
+            None => Ok(on_node),
         };
     }
     if data > 1 && parity == 0 {
@@ -110,21 +116,26 @@ fn redundancy(fields: &Fields, node: &Node, drives: &Drives) -> Result<Redundanc
     }
 }
 
-/// Returns why a node of `drives` drives has no `copies` copies of objects in `pieces` pieces, if there
+/// Returns why a node of `drives` drives has no such `redundancy` of objects in `pieces` pieces, if there
 /// is a reason.
-fn mirrored(pieces: u32, copies: u32, drives: u32) -> Option<String> {
+fn refused(pieces: u32, redundancy: Redundancy, drives: u32) -> Option<String> {
+    let (copies, members) = (redundancy.copies, redundancy.members());
     match () {
         () if pieces > 1 => Some(
-            "there are copies on the drives of a node or pieces on the drives of several, not both: give \
+            "there are copies and stripes on the drives of a node or pieces on the drives of several, not both: give \
              redundancy.format = \"none\", or redundancy.data = 1 and redundancy.parity = 0"
                 .to_owned(),
         ),
+        () if redundancy.is_striped() && drives < members => Some(format!(
+            "a stripe lies on {members} drives of a node, but drives.count is {drives}: give more drives, or fewer \
+             members"
+        )),
         () if drives < copies => Some(format!(
             "{copies} copies lie on as many drives of a node, but drives.count is {drives}: give more drives, or \
              fewer copies"
         )),
         () if drives as usize > VIEW_DRIVES => Some(format!(
-            "drives.count is {drives}, and a node that keeps copies has at most {VIEW_DRIVES} drives: give fewer \
+            "drives.count is {drives}, and a node with redundancy has at most {VIEW_DRIVES} drives: give fewer \
              drives to a node, and more nodes"
         )),
         () => None,

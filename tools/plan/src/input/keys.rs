@@ -7,7 +7,6 @@ use super::kind::Kind;
 use crate::hardware::ENDURANCE_USED_MAX;
 use crate::sizes::KEY_BYTES_MAX;
 use ringbolt_tool_common::nearest::nearest;
-use ringbolt_tool_common::redundancy;
 use ringbolt_tool_common::s3::limits::{BODY_BYTES_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN};
 
 /// Names one of the two files.
@@ -350,9 +349,9 @@ const HARDWARE_KEYS: &[Key] = &[
     absent("drives.speed_source", Kind::Text, "\"data sheet\"", "where the figures are from"),
     set(
         "redundancy.format",
-        Kind::Word(&redundancy::NAMES),
-        "\"none\"",
-        "copies on the drives of a node, as `ringbolt format --redundancy` makes them",
+        Kind::Redundancy,
+        "\"default\"",
+        "copies or stripes on the drives of a node, as `ringbolt format --redundancy` makes them",
     ),
     set("redundancy.data", Kind::Whole { least: 1, most: 64 }, "1", "pieces that suffice"),
     set("redundancy.parity", Kind::Whole { least: 0, most: 64 }, "0", "pieces that may be lost"),

@@ -3,8 +3,10 @@
 //! Invariant: each limit of a single value is checked here, so that a value that was read is within
 //! it; [`super::checks`] checks the limits of two values together.
 
+use crate::hardware::Redundancy;
 use crate::month::Month;
 use ringbolt_engine::node::sizing;
+use ringbolt_tool_common::redundancy;
 use ringbolt_tool_common::units;
 
 /// Says what a value looks like. Limits are inclusive.
@@ -49,7 +51,12 @@ pub enum Kind {
     Hours,
     /// Takes classes of sizes.
     Sizes,
+    /// Takes what `ringbolt format --redundancy` takes, or [`DEFAULT_REDUNDANCY`].
+    Redundancy,
 }
+
+/// This word stands for what `ringbolt format` makes of as many drives.
+pub const DEFAULT_REDUNDANCY: &str = "default";
 
 /// This is a value that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +83,7 @@ impl Kind {
             Self::Text => "a text in quotes",
             Self::File => "the path of a file in quotes",
             Self::Word(_) => "a word in quotes",
+            Self::Redundancy => "a text in quotes, as in \"mirror\" or \"4+2\"",
             Self::Month => "year and month in quotes, as in \"2026-12\"",
             Self::Whole { .. } | Self::Number { .. } => "a number",
             Self::Share { .. } => "a part of 1, as in 0.2, or percent in quotes, as in \"20%\"",
@@ -99,6 +107,7 @@ impl Kind {
             Self::Text | Self::File => not_empty(text).map(Quantity::Text),
             Self::Word(words) if words.contains(&text) => Ok(Quantity::Text(text.to_owned())),
             Self::Word(words) => Err(format!("write one of {}", words.join(", "))),
+            Self::Redundancy => redundancy(text).map(|()| Quantity::Text(text.to_owned())),
             Self::Month => text.parse().map(Quantity::Month).map_err(|error| format!("{error}")),
             Self::Whole { least, most } => whole(text, least, most).map(Quantity::Whole),
             Self::Number { least, most } => {
@@ -138,9 +147,13 @@ impl Kind {
             Self::BytesPerS => (BYTES_PER_S_MIN, BYTES_PER_S_MAX),
             Self::PerS => (0.0, REQUESTS_PER_S_MAX),
             Self::Age => (AGE_DAYS_MIN, AGE_DAYS_MAX),
-            Self::Text | Self::File | Self::Word(_) | Self::Month | Self::Hours | Self::Sizes => {
-                return Ok(());
-            }
+            Self::Text
+            | Self::File
+            | Self::Word(_)
+            | Self::Month
+            | Self::Hours
+            | Self::Sizes
+            | Self::Redundancy => return Ok(()),
         };
         within(value, least, most, |limit| limit.to_string()).map(drop)
     }
@@ -151,6 +164,32 @@ fn not_empty(text: &str) -> Result<String, String> {
         "" => Err("it is empty: write something, or leave the key out".to_owned()),
         text if text.len() > TEXT_BYTES_MAX => Err(format!("longer than {TEXT_BYTES_MAX} bytes: shorten it")),
         text => Ok(text.to_owned()),
+    }
+}
+
+/// Checks that some drives can be formatted so.
+fn redundancy(text: &str) -> Result<(), String> {
+    if text == DEFAULT_REDUNDANCY {
+        return Ok(());
+    }
+    let Some(found) = Redundancy::of_name(text) else {
+        return Err(format!(
+            "{}; or {DEFAULT_REDUNDANCY}, which is what `ringbolt format` makes of as many drives",
+            redundancy::CHOICES
+        ));
+    };
+    if found.copies > Redundancy::COPIES_MAX {
+        return Err(format!(
+            "{} drives may not be lost: {} at most, since small objects have a copy for each and one more",
+            found.failures_max(),
+            Redundancy::COPIES_MAX - 1
+        ));
+    }
+    match sizing::MEMBERS_OF_SLICES_MAX {
+        most if found.members() as usize > most => {
+            Err(format!("{} data and parity drives: a stripe has {most} at most", found.members()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -180,15 +180,42 @@ fn defaults_hold_when_keys_are_not_there() {
 }
 
 #[test]
-fn copies_are_named_as_format_names_them() {
-    for (name, copies) in [("none", 1), ("mirror", 2), ("mirror-3", 3), ("mirror-4", 4)] {
+fn redundancy_is_named_as_format_names_it() {
+    for (name, redundancy) in [
+        ("none", Redundancy::SINGLE),
+        ("mirror", Redundancy::mirror(2)),
+        ("mirror-3", Redundancy::mirror(3)),
+        ("mirror-4", Redundancy::mirror(4)),
+        ("4+2", Redundancy::stripes(4, 2)),
+        ("9+1", Redundancy::stripes(9, 1)),
+    ] {
         let set = format!("redundancy.format={name}");
         let Input { hardware, notes, .. } = with(&[&set, "drives.rebuild_rate=200MB/s"]).unwrap();
-        assert_eq!((hardware.redundancy, hardware.redundancy.name()), (Redundancy::mirror(copies), name));
+        assert_eq!((hardware.redundancy, hardware.redundancy.name().as_str()), (redundancy, name));
         assert_eq!(hardware.drives.rebuild_bytes_per_s, Some(2e8));
         assert_eq!(notes, [] as [String; 0]);
     }
     assert_eq!(with(&[]).unwrap().hardware.drives.rebuild_bytes_per_s, None);
+}
+
+/// These are the defaults of `ringbolt format`; who asks for pieces gets nothing beside them.
+#[test]
+fn without_a_word_redundancy_is_what_format_makes_of_the_drives() {
+    for (drives, name) in [
+        (1, "none"),
+        (2, "mirror"),
+        (3, "mirror"),
+        (4, "2+2"),
+        (5, "3+2"),
+        (6, "4+2"),
+        (10, "4+2"),
+        (11, "8+3"),
+    ] {
+        let hardware = with(&[&format!("drives.count={drives}")]).unwrap().hardware;
+        assert_eq!(hardware.redundancy.name(), name, "{drives} drives");
+    }
+    let pieces = with(&["redundancy.data=4", "redundancy.parity=2"]).unwrap().hardware;
+    assert_eq!(pieces.redundancy, Redundancy::pieces(4, 2));
 }
 
 #[test]
@@ -267,7 +294,8 @@ proptest! {
             format!("drives.size={}", exact_bytes(size_bytes)),
             format!("requests.overwrite_share={share}"),
         ];
-        let input = with(&[&set[0], &set[1], &set[2]]).unwrap();
+        // With redundancy a node has fewer drives.
+        let input = with(&[&set[0], &set[1], &set[2], "redundancy.format=none"]).unwrap();
         prop_assert_eq!(input.hardware.drives.count, count);
         prop_assert_eq!(input.hardware.drives.size_bytes, size_bytes);
         prop_assert_eq!(input.workload.requests.overwrite_share, share);

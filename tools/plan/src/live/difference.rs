@@ -8,7 +8,7 @@ use super::node::{Difference, DifferenceLine, DriveWear, LiveNode};
 use super::operations::{Rates, rates};
 use crate::model::demand::{Draw, MonthDemand, demand};
 use crate::month::Month;
-use crate::result::{Constraint, MonthPlan, NodeCapacity, Plan};
+use crate::result::{Constraint, MonthPlan, Plan};
 use ringbolt_tool_common::date;
 use ringbolt_tool_common::units::{DAY_S, DAYS_PER_YEAR, MONTH_S};
 
@@ -97,12 +97,14 @@ impl<'a> Compared<'a> {
     fn stored(&self) -> Vec<DifferenceLine> {
         let (live, layout) = (self.live, &self.plan.layout);
         let objects = self.level(self.demand.objects_at_start, self.demand.objects_at_end) / self.nodes;
-        // A node counts what is live once, however many copies there are.
+        // A node counts what is live once, without further copies and parity.
         let redundancy = self.plan.hardware.redundancy;
-        let stored_bytes_per_object = layout
-            .redundant_bytes_per_object
-            .unwrap_or(layout.stored_bytes_per_object * redundancy.overhead())
-            / f64::from(redundancy.copies);
+        let by_older_program = || {
+            let all = layout.redundant_bytes_per_object;
+            all.unwrap_or(layout.stored_bytes_per_object * redundancy.overhead())
+                / f64::from(redundancy.copies)
+        };
+        let stored_bytes_per_object = layout.counted_bytes_per_object.unwrap_or_else(by_older_program);
         let per_object = |bytes: f64| (live.objects > 0.0).then(|| bytes / live.objects);
         vec![
             line("objects", objects, Some(live.objects)),
@@ -133,8 +135,7 @@ impl<'a> Compared<'a> {
         let grown =
             if self.first.put_per_s > 0.0 { self.demand.put_per_s / self.first.put_per_s } else { 1.0 };
         let fill = |at: usize| plan.fill.months.get(at).map_or(0.0, |fill| fill.fill_p50);
-        let copies = f64::from(plan.hardware.redundancy.copies);
-        let can_be_live = usable_bytes(&plan.node, live.capacity_bytes) / copies;
+        let can_be_live = usable_once_bytes(plan, live.capacity_bytes);
         vec![
             line("write_amplification", endurance.write_amplification, live.write_amplification()),
             line(
@@ -222,10 +223,14 @@ impl<'a> Compared<'a> {
     }
 }
 
-/// Returns what can be live on drives of `capacity_bytes`, if the plan's shares apply to them.
-fn usable_bytes(node: &NodeCapacity, capacity_bytes: f64) -> f64 {
+/// Returns what can be live on drives of `capacity_bytes`, without further copies and parity, if the
+/// plan's shares apply to them.
+fn usable_once_bytes(plan: &Plan, capacity_bytes: f64) -> f64 {
+    let node = &plan.node;
+    let copies = f64::from(plan.hardware.redundancy.copies);
+    let once = node.usable_once_bytes.unwrap_or(node.usable_bytes / copies);
     let planned = node.raw_bytes - node.format_bytes;
-    if planned > 0.0 { capacity_bytes * node.usable_bytes / planned } else { 0.0 }
+    if planned > 0.0 { capacity_bytes * once / planned } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -101,6 +101,20 @@ fn a_node_with_mirrors_that_does_as_planned_does_not_differ() {
     }
 }
 
+/// A node counts of a stripe what its data members have.
+#[test]
+fn a_node_with_stripes_that_does_as_planned_does_not_differ() {
+    let mut hardware = hardware();
+    (hardware.node.count, hardware.redundancy) = (Some(8), Redundancy::stripes(4, 2));
+    let plan = model::plan(&workload(), &hardware, &constants(), 0).unwrap();
+    let mut live = obedient(&plan);
+    live.live_bytes = plan.layout.counted_bytes_per_object.unwrap() * live.objects;
+    for line in &difference(&plan, &live, IN_FIRST_MONTH).lines {
+        let tolerance = if line.name == "fill_share" { 0.05 } else { 1e-9 };
+        assert!(line.relative().unwrap().abs() < tolerance, "{line:?}");
+    }
+}
+
 #[test]
 fn figures_of_the_plan_are_those_of_one_node_and_of_the_mean_of_a_day() {
     let plan = plan();

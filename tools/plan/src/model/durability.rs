@@ -4,11 +4,12 @@
 //! more than `parity` of them fail before the first is replaced. Within one period of repair, a
 //! drive fails with probability 1 - exp(-rate x period), and more than `parity` drives by the
 //! binomial distribution; the periods of a year are independent. This is the model that Backblaze
-//! published (`erasure-coding-durability`, 2018). Drives that hold copies for each other are counted
-//! by [`mirror`].
+//! published (`erasure-coding-durability`, 2018). Drives of one node that hold copies for each other are
+//! counted by [`mirror`], and which of them lose stripes by [`stripes`].
 
 use super::mirror;
 use super::node::{Fleet, NodeLoad};
+use super::stripes::{self, Groups};
 use crate::hardware::Redundancy;
 use crate::result::Durability;
 
@@ -44,37 +45,49 @@ pub fn durability(fleet: &Fleet<'_>, load: &NodeLoad, nodes: u32) -> Durability 
     let (hardware, drives) = (fleet.hardware, nodes.saturating_mul(fleet.hardware.drives.count));
     let rate = hardware.drives.annual_failure_rate;
     let redundancy = hardware.redundancy;
-    let on_drive = load.live_bytes / f64::from(hardware.drives.count);
-    let (rebuild_hours, rebuild_bound_by) = if redundancy.parity == 0 && !redundancy.is_mirror() {
-        (None, "there is nothing to rebuild from: each object lies on one drive".to_owned())
-    } else {
-        rebuild(fleet, on_drive)
-    };
-    let repair_hours = hardware.drives.replacement_hours + rebuild_hours.unwrap_or(0.0);
-    let (data_loss_probability_per_year, stored, groups) = if redundancy.is_mirror() {
-        let of_node = mirror::groups(hardware.drives.count, redundancy.copies);
-        let groups = nodes.saturating_mul(of_node);
+    let rebuild = rebuild(fleet, load);
+    let repair_hours = hardware.drives.replacement_hours + rebuild.hours.unwrap_or(0.0);
+    let logical = fleet.object.logical_bytes / fleet.stored_bytes().max(1.0);
+    let (data_loss_probability_per_year, bytes_lost_per_loss, groups) = if redundancy.is_on_node() {
+        let of_node = groups_of_node(fleet, load);
+        let groups = of_node.count() * f64::from(nodes);
         let of_group =
             mirror::losses_of_group_per_year(redundancy.copies, rate, repair_hours / HOURS_PER_YEAR);
-        let probability = mirror::loss_probability_per_year(f64::from(groups), of_group);
-        (probability, load.live_bytes / f64::from(of_node), Some(groups))
+        let all_bytes = load.live_bytes * logical;
+        let striped_share = if redundancy.is_striped() { fleet.object.large_share() } else { 0.0 };
+        let bytes_lost = of_node.bytes_lost(all_bytes, all_bytes * striped_share);
+        (mirror::loss_probability_per_year(groups, of_group), bytes_lost, Some(groups.round() as u32))
     } else {
         let set = f64::from(redundancy.data + redundancy.parity);
         let of_set = loss_of_pieces(redundancy, rate, repair_hours);
         let probability = -(f64::from(drives) / set * (-of_set).ln_1p()).exp_m1();
-        (probability, on_drive * set, None)
+        (probability, load.live_bytes / f64::from(hardware.drives.count) * set * logical, None)
     };
-    let logical = fleet.object.logical_bytes / fleet.stored_bytes().max(1.0);
+    let model = match () {
+        () if redundancy.is_striped() => stripes::MODEL,
+        () if redundancy.is_mirror() => mirror::MODEL,
+        () => "",
+    };
     Durability {
-        model: format!("{MODEL}{}", if groups.is_some() { mirror::MODEL } else { "" }),
+        model: format!("{MODEL}{model}"),
         drives,
         groups,
         drive_failures_per_year: f64::from(drives) * rate,
-        rebuild_hours,
-        rebuild_bound_by,
+        rebuild_hours: rebuild.hours,
+        rebuild_bound_by: rebuild.bound_by,
+        rebuild_read_bytes: rebuild.hours.map(|_| rebuild.read_bytes),
+        rebuild_written_bytes: rebuild.hours.map(|_| rebuild.written_bytes),
         data_loss_probability_per_year,
-        bytes_lost_per_loss: stored * logical,
+        bytes_lost_per_loss,
     }
+}
+
+/// Returns the groups of drives that a node with this load loses data with.
+fn groups_of_node(fleet: &Fleet<'_>, load: &NodeLoad) -> Groups {
+    let (redundancy, drives) = (fleet.hardware.redundancy, fleet.hardware.drives.count);
+    let extents = load.slice_bytes / fleet.drive.extent_bytes as f64;
+    let sets = if redundancy.is_striped() { (extents / f64::from(redundancy.members())).ceil() } else { 0.0 };
+    Groups::of(drives, redundancy.copies, redundancy.members(), sets)
 }
 
 /// Returns the probability that one set of drives with the pieces of objects loses data within a year.
@@ -86,26 +99,51 @@ fn loss_of_pieces(redundancy: Redundancy, rate: f64, repair_hours: f64) -> f64 {
     }
 }
 
-/// Returns the duration of a rebuild in hours, and what limits it.
-fn rebuild(fleet: &Fleet<'_>, on_drive: f64) -> (Option<f64>, String) {
+/// Describes the rebuild of one drive.
+struct Rebuild {
+    /// This is `None` if there is nothing to rebuild from.
+    hours: Option<f64>,
+    /// Says what limits it.
+    bound_by: String,
+    /// Counts the bytes read of all other drives.
+    read_bytes: f64,
+    /// Counts the bytes written to the new drive.
+    written_bytes: f64,
+}
+
+/// Returns the rebuild of a drive with the mean of what lies on the drives of a node. A copy is read of one
+/// other drive, and a chunk of a stripe, or a piece, is made from as many as suffice.
+fn rebuild(fleet: &Fleet<'_>, load: &NodeLoad) -> Rebuild {
     let (hardware, redundancy) = (fleet.hardware, fleet.hardware.redundancy);
+    let drives = f64::from(hardware.drives.count);
+    let on_drive = load.live_bytes / drives;
+    let sliced = if redundancy.is_striped() { load.slice_bytes / drives } else { 0.0 };
+    let copied = on_drive - sliced;
+    let data = f64::from(redundancy.data * redundancy.data_members);
+    let read_bytes = if redundancy.is_striped() { copied + data * sliced } else { data * copied };
+    let all = |hours, bound_by| Rebuild { hours, bound_by, read_bytes, written_bytes: on_drive };
+    if redundancy.parity == 0 && !redundancy.is_on_node() {
+        return all(None, "there is nothing to rebuild from: each object lies on one drive".to_owned());
+    }
     let hours = |rate: f64| Some(on_drive / rate / HOUR_S);
     if let Some(rate) = hardware.drives.rebuild_bytes_per_s {
-        return (hours(rate), "drives.rebuild_rate, as it was given".to_owned());
+        return all(hours(rate), "drives.rebuild_rate, as it was given".to_owned());
     }
     let speed = &hardware.drives.speed;
-    let of_drives = [
-        (speed.write_bytes_per_s, "writes of the new drive"),
-        (speed.read_bytes_per_s, "reads of the other drives"),
-    ];
-    // Copies are in the same node, pieces in others.
-    let nic = (!redundancy.is_mirror()).then(|| {
-        let rate = hardware.node.nic_bytes_per_s / f64::from(redundancy.data);
+    // The busiest of the others has a copy of all logs of the new one, and its part of what stripes are made from.
+    let busiest = if redundancy.is_striped() { copied + data * sliced / (drives - 1.0) } else { on_drive };
+    let read_rate = if busiest > 0.0 { speed.read_bytes_per_s * on_drive / busiest } else { f64::INFINITY };
+    let of_drives =
+        [(speed.write_bytes_per_s, "writes of the new drive"), (read_rate, "reads of the other drives")];
+    // Copies and stripes are in the same node, pieces in others.
+    let nic = (!redundancy.is_on_node()).then(|| {
+        let rate = hardware.node.nic_bytes_per_s / data;
         (rate, "the NIC, which takes in the pieces it is made from")
     });
     let slowest = of_drives.into_iter().chain(nic).min_by(|a, b| a.0.total_cmp(&b.0));
     let (rate, by) = slowest.unwrap_or((1.0, "nothing"));
-    (hours(rate * REBUILD_SHARE), format!("{by}, of which it takes {:.0}%", REBUILD_SHARE * 100.0))
+    let bound_by = format!("{by}, of which it takes {:.0}%", REBUILD_SHARE * 100.0);
+    all(hours(rate * REBUILD_SHARE), bound_by)
 }
 
 #[cfg(test)]

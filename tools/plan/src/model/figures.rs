@@ -7,7 +7,7 @@ use super::{cleaner, durability, layout, node};
 use crate::constants::{Constant, Source};
 use ringbolt_engine::node::memory;
 use ringbolt_engine::node::sizing;
-use ringbolt_engine::node::sizing::{BLOCK_BYTES, CRC_BLOCK_BYTES, SLICE_BYTES, UNIT_BYTES};
+use ringbolt_engine::node::sizing::{BLOCK_BYTES, CRC_BLOCK_BYTES, SLICE_BYTES, Shape, UNIT_BYTES};
 
 /// Iterates over the figures by name; names include the units.
 pub fn figures() -> impl Iterator<Item = (String, Constant)> {
@@ -44,7 +44,16 @@ fn of_engine() -> Vec<Figure> {
             sizing::PIECE_BYTES as f64,
             format("engine: one read of a large object, at most"),
         ),
-        ("write_piece_bytes", layout::PIECE_BYTES, format("engine: one write of a large object, at most")),
+        (
+            "write_piece_bytes",
+            sizing::PIECE_BYTES as f64,
+            format("engine: one write of a large object, at most"),
+        ),
+        (
+            "striped_piece_bytes",
+            sizing::piece_bytes(Shape::new(2, 1)) as f64,
+            format("engine: one read or write of a member of a striped set, at most"),
+        ),
         ("cleaner_copy_bytes", node::COPIES_BYTES, format("engine: what the cleaner writes at a time")),
         (
             "log_copies_overhead_share",

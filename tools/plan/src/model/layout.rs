@@ -2,9 +2,10 @@
 //! sizes of a workload.
 //!
 //! Invariants: lengths are the engine's own ([`sizing`]); this module only takes means over the
-//! sizes of a class. With pieces, each is stored as the engine stores an object of that length. The
-//! copies of a mirror are alike, and only drives have all of them: [`ObjectCost`] is that of one
-//! copy, and [`super::node`] multiplies what drives take.
+//! sizes of a class. With pieces, each is stored as the engine stores an object of that length. Copies
+//! are alike, the members of a set of slices have as many bytes each, and only drives have all of them:
+//! [`ObjectCost`] is that of one copy of a record and of one member of a set, and [`super::node`]
+//! multiplies what drives take.
 
 use super::reads::{OpenCost, Ranges, ReadCost};
 use crate::constants::Constants;
@@ -13,7 +14,7 @@ use crate::result::{ClassLayout, Layout};
 use crate::sizes::{SizeClass, SizeHistogram};
 use crate::workload::Workload;
 use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing};
-use ringbolt_engine::node::sizing::{BLOCK_BYTES, RECORD_ALIGNMENT, SLICE_BYTES};
+use ringbolt_engine::node::sizing::{BLOCK_BYTES, RECORD_ALIGNMENT};
 use ringbolt_tool_common::s3::limits::{BODY_BYTES_MAX, PARTS_MAX};
 
 /// Means are taken over at most this many sizes of a class.
@@ -21,7 +22,8 @@ const POINTS: u64 = 32;
 /// Leaves need this much memory for each byte in them, because they are about three quarters full.
 pub const LEAF_SLACK: f64 = 1.35;
 
-/// Holds the mean costs of one object with all of its pieces, and with one copy of each.
+/// Holds the mean costs of one object with all of its pieces: its records in one copy, and its slices in
+/// one member of their set.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ObjectCost {
     /// This is what users stored.
@@ -59,16 +61,31 @@ pub struct ObjectCost {
 }
 
 impl ObjectCost {
-    /// Returns the live bytes of one copy, as the engine counts them.
-    pub fn stored_bytes(&self) -> f64 {
-        self.record_bytes * (1.0 + sizing::COPIES_OVERHEAD_SHARE) + self.slice_bytes
+    /// Returns the live bytes of the log, as the engine counts them.
+    pub fn logged_bytes(&self) -> f64 {
+        self.record_bytes * (1.0 + sizing::COPIES_OVERHEAD_SHARE)
+    }
+
+    /// Returns the live bytes on drives, all copies and members together.
+    pub fn stored_bytes(&self, redundancy: Redundancy) -> f64 {
+        self.logged_bytes() * f64::from(redundancy.copies)
+            + self.slice_bytes * f64::from(redundancy.members())
+    }
+
+    /// Returns the live bytes as a node counts them: records once, and slices without parity.
+    pub fn live_bytes(&self, redundancy: Redundancy) -> f64 {
+        self.logged_bytes() + self.slice_bytes * f64::from(redundancy.data_members)
+    }
+
+    /// Returns the share of the users' bytes that is not in records.
+    pub fn large_share(&self) -> f64 {
+        if self.piece_bytes > 0.0 { 1.0 - self.inline_bytes / self.piece_bytes } else { 0.0 }
     }
 
     /// Returns the cost of one piece of `body_bytes` in `parts` parts.
     fn of(sizing: &ObjectSizing, body_bytes: u64, parts: u64) -> Self {
         let aligned = sizing.record_bytes.next_multiple_of(RECORD_ALIGNMENT as u64) as f64;
         let inline = sizing.slice_bytes == 0;
-        let writes = (body_bytes as f64 / PIECE_BYTES).ceil();
         let log_bytes = aligned + sizing.part_record_bytes as f64;
         let log_records = if sizing.part_record_bytes > 0 { 1.0 + parts as f64 } else { 1.0 };
         Self {
@@ -81,7 +98,7 @@ impl ObjectCost {
             log_alone_bytes: alone_bytes(log_bytes / log_records) * log_records,
             log_records,
             slice_written_bytes: sizing.slice_written_bytes as f64,
-            slice_writes: if inline { 0.0 } else { writes + body_bytes.div_ceil(SLICE_BYTES as u64) as f64 },
+            slice_writes: sizing.slice_writes as f64,
             inline_pieces: f64::from(u8::from(inline)),
             inline_bytes: if inline { body_bytes as f64 } else { 0.0 },
             ..Self::default()
@@ -171,8 +188,6 @@ struct Weights {
     heads: f64,
 }
 
-/// Large objects are written in pieces of a MiB.
-pub const PIECE_BYTES: f64 = 1024.0 * 1024.0;
 /// An entry of the read cache needs this much besides its key, attributes and data.
 pub const CACHE_ENTRY_BYTES: f64 = 250.0;
 
@@ -200,27 +215,46 @@ pub fn layout(workload: &Workload, redundancy: Redundancy, constants: &Constants
     };
     let (single, redundant) = (costs(Redundancy::SINGLE), costs(redundancy));
     let (mean_single, mut mean) = (mean(&single), mean(&redundant));
-    let copies = f64::from(redundancy.copies);
     let classes = weighed
         .iter()
         .zip(single.iter().zip(&redundant))
-        .map(|((class, _), (single, redundant))| ClassLayout {
-            redundant_bytes_per_object: Some(redundant.stored_bytes() * copies),
-            ..class_layout(class, single, &mean_single)
+        .map(|((class, _), (single, redundant))| {
+            let bytes = redundant.stored_bytes(redundancy);
+            ClassLayout {
+                redundant_bytes_per_object: Some(bytes),
+                redundant_bytes_per_logical_byte: by_logical_byte(bytes, redundant.logical_bytes),
+                ..class_layout(class, single, &mean_single)
+            }
         })
         .collect();
-    // The live bytes of a running node are those of objects that are stored once.
-    let times = objects.live_bytes_per_object.map_or(1.0, |seen| seen / mean_single.stored_bytes());
+    let counted = match redundancy.is_striped() {
+        true => mean.live_bytes(redundancy),
+        false => once(&mean_single),
+    };
+    let times = objects.live_bytes_per_object.map_or(1.0, |seen| seen / counted);
     mean.scale_live(times);
+    let bytes = mean.stored_bytes(redundancy);
     let layout = Layout {
         classes,
         logical_bytes_per_object: mean_single.logical_bytes,
-        stored_bytes_per_object: mean_single.stored_bytes() * times,
-        redundant_bytes_per_object: Some(mean.stored_bytes() * copies),
+        stored_bytes_per_object: once(&mean_single) * times,
+        redundant_bytes_per_object: Some(bytes),
+        redundant_bytes_per_logical_byte: by_logical_byte(bytes, mean_single.logical_bytes),
+        counted_bytes_per_object: Some(mean.live_bytes(redundancy)),
         waste_share: waste_share(&mean_single),
         index_bytes_per_object: mean.index_bytes,
     };
     (mean, layout)
+}
+
+/// Returns the live bytes of an object that is stored once.
+fn once(single: &ObjectCost) -> f64 {
+    single.stored_bytes(Redundancy::SINGLE)
+}
+
+/// Returns the stored bytes for each byte of the users; `None` for objects without bytes.
+pub fn by_logical_byte(stored_bytes: f64, logical_bytes: f64) -> Option<f64> {
+    (logical_bytes > 0.0).then(|| stored_bytes / logical_bytes)
 }
 
 /// Returns the share of the requests that are for objects of `class`, if requests are distributed
@@ -244,14 +278,15 @@ fn class_layout(class: &SizeClass, single: &ObjectCost, mean: &ObjectCost) -> Cl
         objects_share: class.share,
         logical_share: class.share * single.logical_bytes / all,
         logical_bytes_per_object: single.logical_bytes,
-        stored_bytes_per_object: single.stored_bytes(),
+        stored_bytes_per_object: once(single),
         redundant_bytes_per_object: None,
+        redundant_bytes_per_logical_byte: None,
         waste_share: waste_share(single),
     }
 }
 
 fn waste_share(cost: &ObjectCost) -> f64 {
-    1.0 - cost.logical_bytes / cost.stored_bytes()
+    1.0 - cost.logical_bytes / once(cost)
 }
 
 /// Returns the mean over sizes that are spread evenly over the class.
@@ -314,9 +349,10 @@ fn object_cost(
         part_bytes: part_bytes.map(|part| part.div_ceil(placement.data)),
     };
     let piece = shape(placement.body_bytes);
-    let sizing = sizing::object(&piece);
+    let sets = redundancy.sets();
+    let sizing = sizing::object(sets, &piece);
     let parts = part_bytes.map_or(1, |part| body_bytes.div_ceil(part));
-    let plain = sizing::object(&shape(0)).index_value_bytes as f64;
+    let plain = sizing::object(sets, &shape(0)).index_value_bytes as f64;
     let more = (sizing.index_value_bytes as f64 - plain).max(0.0) * LEAF_SLACK;
     let own_key = (objects.key_bytes - objects.key_shared_bytes).max(0.0);
     let index_bytes =
@@ -328,7 +364,7 @@ fn object_cost(
     ObjectCost {
         logical_bytes: body_bytes as f64,
         cached_bytes: cached * placement.data as f64,
-        get: ReadCost::of(&piece, &sizing, body_bytes, placement.data, ranges),
+        get: ReadCost::of((sets, &piece), &sizing, body_bytes, placement.data, ranges),
         head: OpenCost::of(&sizing),
         ..all
     }

@@ -49,6 +49,7 @@ pub fn loss_probability_per_year(groups: f64, losses_of_group_per_year: f64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::testing::years_with_loss;
     use ringbolt_engine::node::sizing;
     use std::collections::BTreeSet;
 
@@ -93,28 +94,6 @@ mod tests {
         assert!((loss_probability_per_year(2.0, 0.5) - 0.632_12).abs() < 1e-5);
     }
 
-    /// Returns the share of `years` years in which all homes of some shard are down at one moment, by
-    /// failures that are drawn one after the other.
-    fn simulated(drives: usize, copies: usize, failures_per_year: f64, repair: f64, years: usize) -> f64 {
-        let mut random = fastrand::Rng::with_seed(0x5e7);
-        let mut wait = || -(1.0 - random.f64()).ln() / failures_per_year;
-        let mut fails: Vec<f64> = (0..drives).map(|_| wait()).collect();
-        let mut back = vec![0.0; drives];
-        let mut lost = BTreeSet::new();
-        loop {
-            let (drive, &now) = fails.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).unwrap();
-            if now >= years as f64 {
-                return lost.len() as f64 / years as f64;
-            }
-            back[drive] = now + repair;
-            fails[drive] = back[drive] + wait();
-            let all_down = |first: usize| (0..copies).all(|turn| back[(first + turn) % drives] > now);
-            if (0..drives).any(all_down) {
-                lost.insert(now as usize);
-            }
-        }
-    }
-
     /// The rates are higher than those of real drives, so that losses are frequent enough to be
     /// counted.
     #[test]
@@ -129,7 +108,9 @@ mod tests {
             let of_group = losses_of_group_per_year(copies as u32, failures_per_year, repair_years);
             let groups = f64::from(groups(drives as u32, copies as u32));
             let computed = loss_probability_per_year(groups, of_group);
-            let counted = simulated(drives, copies, failures_per_year, repair_years, years);
+            let all_down = |down: &[bool], first| (0..copies).all(|turn| down[(first + turn) % drives]);
+            let loses = |down: &[bool]| (0..drives).any(|first| all_down(down, first));
+            let counted = years_with_loss(drives, (failures_per_year, repair_years), years, loses);
             println!("{drives} drives, {copies} copies: computed {computed:.5}, counted {counted:.5}");
             assert!((computed / counted - 1.0).abs() < 0.1, "{drives}, {copies}: {computed}, {counted}");
         }

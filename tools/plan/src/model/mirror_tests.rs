@@ -155,7 +155,7 @@ fn what_mirrors_are_and_are_not_is_noted() {
     assert!(mirrored.contains("on 3 drives of one node") && mirrored.contains("--redundancy mirror-3"));
     assert!(mirrored.contains("`ringbolt drive replace`"), "{mirrored}");
     let several = notes(&one_node(8, Redundancy::SINGLE));
-    assert!(several.contains("--set redundancy.format=mirror counts it"), "{several}");
+    assert!(several.contains("`ringbolt format` makes 4+2 of 8 drives unless it is told otherwise: --set redundancy.format=default counts it"), "{several}");
     assert!(notes(&one_node(1, Redundancy::SINGLE)).contains("Keep another copy elsewhere"));
 }
 
@@ -166,10 +166,15 @@ fn plans_without_mirrors_are_read_as_before() {
     let mut json: serde_json::Value = serde_json::from_str(&plan.to_json()).unwrap();
     for (part, name) in [
         ("/hardware/redundancy", "copies"),
+        ("/hardware/redundancy", "data_members"),
         ("/hardware/drives", "rebuild_bytes_per_s"),
         ("/node", "uneven_bytes"),
         ("/node", "usable_once_bytes"),
         ("/durability", "groups"),
+        ("/durability", "rebuild_read_bytes"),
+        ("/durability", "rebuild_written_bytes"),
+        ("/layout", "redundant_bytes_per_logical_byte"),
+        ("/layout", "counted_bytes_per_object"),
     ] {
         let object = json.pointer_mut(part).and_then(serde_json::Value::as_object_mut).unwrap();
         assert!(object.remove(name).is_some(), "{part}/{name}");
@@ -177,5 +182,7 @@ fn plans_without_mirrors_are_read_as_before() {
     let mut read = Plan::from_json(&json.to_string()).unwrap();
     assert_eq!((read.hardware.redundancy, read.node.usable_once_bytes), (Redundancy::SINGLE, None));
     read.node.usable_once_bytes = plan.node.usable_once_bytes;
+    read.layout.redundant_bytes_per_logical_byte = plan.layout.redundant_bytes_per_logical_byte;
+    read.layout.counted_bytes_per_object = plan.layout.counted_bytes_per_object;
     assert!(read == plan);
 }

@@ -3,7 +3,8 @@
 //! Its parts are [`demand`] (what each month asks for), [`layout`] (what an object needs),
 //! [`cleaner`] (what writing costs), [`reads`] (what requests read), [`node`] (the load of one node
 //! of a number of nodes), [`search`] (how many suffice), [`forecast`] (Monte Carlo), [`durability`]
-//! (what drives lose), [`mirror`] (what drives with copies on each other lose) and [`cost`].
+//! (what drives lose), [`mirror`] (what drives with copies on each other lose), [`stripes`] (what stripes
+//! on the drives of a node change) and [`cost`].
 
 pub mod cleaner;
 pub mod cost;
@@ -19,6 +20,9 @@ pub mod node;
 mod notes;
 pub mod reads;
 pub mod search;
+pub mod stripes;
+#[cfg(test)]
+mod stripes_tests;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
@@ -48,6 +52,11 @@ pub enum ModelError {
     )]
     TooManyNodes { constraint: &'static str, month: String },
     #[error(
+        "{drives} drives of {size_bytes} bytes have room for {shards} shards, and with stripes each drive is the home of \
+         one; give a larger drives.size, or copies as redundancy.format"
+    )]
+    TooFewShards { drives: u64, size_bytes: u64, shards: u64 },
+    #[error(
         "no number of nodes suffices: an empty node already takes {used:.1} times of what limits.ram allows of its RAM; \
          give more node.ram"
     )]
@@ -71,6 +80,10 @@ pub fn plan(
     let (drives, copies) = (u64::from(hardware.drives.count), u64::from(hardware.redundancy.copies));
     let cores = u64::from(hardware.node.cores);
     let shards = sizing::default_shards(hardware.drives.size_bytes, cores, drives, copies);
+    if hardware.redundancy.is_striped() && shards < drives {
+        let size_bytes = hardware.drives.size_bytes;
+        return Err(ModelError::TooFewShards { drives, size_bytes, shards });
+    }
     let (fleet, layout) = Fleet::of(workload, hardware, constants, shards);
     let demands = demand(workload, &Draw::MEAN);
     check(&fleet, &demands)?;

@@ -7,7 +7,7 @@
 use super::cleaner::{LogState, LogWrites, ShardExtents, log_writes, shard_extents};
 use super::demand::MonthDemand;
 use super::layout::{ObjectCost, alone_bytes, commit_bytes, layout};
-
+use super::stripes::{Homes, StripedRoom};
 use crate::constants::Constants;
 use crate::hardware::Hardware;
 use crate::result::{Constraint, Layout, NodeCapacity};
@@ -33,6 +33,8 @@ pub struct Fleet<'a> {
     pub object: ObjectCost,
     /// Describes the shards of one node on its drives.
     pub ring: RingSizing,
+    /// Counts the drives of a node by their homes.
+    pub homes: Vec<Homes>,
     /// Describes the drive with the most shards.
     pub drive: DriveSizing,
 }
@@ -42,8 +44,10 @@ pub struct Fleet<'a> {
 pub struct NodeLoad {
     pub uses: [f64; Constraint::ALL.len()],
     pub capacity: NodeCapacity,
-    /// This is the live size on all drives of the node, all copies together.
+    /// This is the live size on all drives of the node, all copies and parity together.
     pub live_bytes: f64,
+    /// This is the part of it in slices.
+    pub slice_bytes: f64,
     pub writes: Writes,
 }
 
@@ -95,7 +99,8 @@ impl<'a> Fleet<'a> {
         let copies = u64::from(hardware.redundancy.copies);
         let ring = sizing::ring(shards, u64::from(hardware.drives.count), copies);
         let drive = sizing::drive(hardware.drives.size_bytes, ring.homes_max);
-        (Self { workload, hardware, constants, object, ring, drive }, layout)
+        let homes = Homes::of(&ring);
+        (Self { workload, hardware, constants, object, ring, homes, drive }, layout)
     }
 }
 
@@ -119,14 +124,26 @@ impl Fleet<'_> {
         self.ring.homes_max as f64 / self.ring.shards as f64
     }
 
-    /// Returns the live bytes of an object on drives, with all pieces and copies.
+    /// Returns the number of drives to which each slice goes, a part of it or all, as a share of a node's
+    /// drives.
+    fn members_share(&self) -> f64 {
+        f64::from(self.hardware.redundancy.members()) / self.drives()
+    }
+
+    /// Returns the live bytes of an object on drives, with all pieces, copies and parity.
     pub fn stored_bytes(&self) -> f64 {
-        self.object.stored_bytes() * self.copies()
+        self.object.stored_bytes(self.hardware.redundancy)
+    }
+
+    /// Returns the part of them in slices.
+    pub fn sliced_bytes(&self) -> f64 {
+        self.object.slice_bytes * f64::from(self.hardware.redundancy.members())
     }
 
     /// Returns the capacity of each of `nodes` nodes that share `objects`. Objects are spread evenly
     /// over the shards, and a shard takes an extent from all of its homes or from none, so the drive
-    /// with the most shards decides what the others can hold.
+    /// with the most shards decides what the others can hold. The members of striped sets lie on the
+    /// drives with the most room.
     pub fn capacity(&self, objects: f64, nodes: f64) -> NodeCapacity {
         let drives = self.drives();
         let index_bytes = objects / nodes * self.object.index_bytes;
@@ -135,21 +152,31 @@ impl Fleet<'_> {
         let index_of_shard = index_bytes / self.ring.shards as f64;
         let checkpoint_bytes = index_of_shard * self.constants.checkpoint_share_of_index.value;
         let ShardExtents { checkpoint, kept } = shard_extents(drive, index_of_shard, checkpoint_bytes);
-        let held_back = shards * (kept + drive.cleaner_extents as f64) * extent;
+        let held_back = (kept + drive.cleaner_extents as f64) * extent;
         let raw = self.hardware.drives.size_bytes as f64;
         let extents = drive.extents as f64 * extent;
-        let checkpoint_bytes = shards * checkpoint * extent;
-        let room = (extents - checkpoint_bytes - held_back).max(0.0);
-        let homes = self.ring.shards * self.ring.copies;
-        let usable_bytes = room * (homes as f64 / self.ring.homes_max as f64);
+        let checkpoint_bytes = checkpoint * extent;
+        let room_of = |homes: f64| (extents - homes * (checkpoint_bytes + held_back)).max(0.0);
+        let redundancy = self.hardware.redundancy;
+        let all_homes = (self.ring.shards * self.ring.copies) as f64;
+        // Each drive with its own shards, or as if all had as many as the one with the most.
+        let (homes, room, usable_bytes) = if redundancy.is_striped() {
+            let rooms = self.homes.iter().map(|of| (*of, room_of(of.homes))).collect();
+            let room = StripedRoom { rooms, shards: self.ring.shards as f64, members: redundancy.members() };
+            let objects = room.objects(self.object.logged_bytes(), self.object.slice_bytes);
+            (all_homes, room.sum(), objects * self.stored_bytes())
+        } else {
+            let room = room_of(shards);
+            (drives * shards, drives * room, room * (all_homes / self.ring.homes_max as f64))
+        };
         NodeCapacity {
             raw_bytes: drives * raw,
             format_bytes: drives * (raw - extents),
-            checkpoint_bytes: drives * checkpoint_bytes,
-            held_back_bytes: drives * held_back,
-            uneven_bytes: (drives * room - usable_bytes).max(0.0),
+            checkpoint_bytes: homes * checkpoint_bytes,
+            held_back_bytes: homes * held_back,
+            uneven_bytes: (room - usable_bytes).max(0.0),
             usable_bytes,
-            usable_once_bytes: Some(usable_bytes / self.copies()),
+            usable_once_bytes: Some(usable_bytes * self.object.live_bytes(redundancy) / self.stored_bytes()),
             index_bytes,
             ram_bytes: self.hardware.node.ram_bytes as f64,
         }
@@ -177,7 +204,7 @@ impl Fleet<'_> {
             Constraint::Cpu => self.cpu(month, nodes, &writes, peak) / limits.cpu,
             Constraint::Nic => self.nic(month, nodes) * peak / limits.nic,
         });
-        NodeLoad { uses, capacity, live_bytes, writes }
+        NodeLoad { uses, capacity, live_bytes, slice_bytes: objects / nodes * self.sliced_bytes(), writes }
     }
 
     /// Returns the live bytes on one of `nodes` nodes that share `objects`.
@@ -207,17 +234,20 @@ impl Fleet<'_> {
             return Writes::default();
         }
         let puts = month.put_per_s / drives;
+        let chunks = month.put_per_s / nodes * self.members_share();
         let written = self.log_bytes(month, nodes);
         let log = written.puts + written.deletes;
         let extent = self.drive.extent_bytes as f64;
         // The drive with the most shards stands for all in what the cleaner moves.
         let stored = objects / nodes * self.shards_share_max();
+        let is_striped = self.hardware.redundancy.is_striped();
+        let sliced = if is_striped { objects / nodes * self.members_share() } else { stored };
         let index_bytes = stored * object.index_bytes;
         let tail_gaps = self.constants.slice_tail_gaps_share.value * object.tail_bytes;
         let state = LogState {
             live_bytes: stored * object.record_bytes,
-            slice_extents: stored * (object.slice_bytes + tail_gaps) / extent,
-            slice_bytes_by_log_byte: puts * object.slice_bytes / log,
+            slice_extents: sliced * (object.slice_bytes + tail_gaps) / extent,
+            slice_bytes_by_log_byte: chunks * object.slice_bytes / log,
             index_bytes,
             checkpoint_bytes: index_bytes * self.constants.checkpoint_share_of_index.value,
             moved_bytes_factor: self.constants.moved_bytes_factor.value,
@@ -226,7 +256,7 @@ impl Fleet<'_> {
             log_writes(&self.drive, &state, month.dying_share);
         Writes {
             user: puts * object.piece_bytes / self.copies(),
-            objects: written.puts + puts * object.slice_written_bytes,
+            objects: written.puts + chunks * object.slice_written_bytes,
             deletes: written.deletes,
             cleaner: log * moved_bytes,
             checkpoints: log * checkpoint_bytes,
@@ -283,7 +313,7 @@ impl Fleet<'_> {
     fn iops(&self, month: &MonthDemand, nodes: f64, writes: &Writes, times: f64) -> f64 {
         let speed = &self.hardware.drives.speed;
         let reads = self.drive_reads(month, nodes).reads / (self.drives() * nodes);
-        let slices = month.put_per_s * self.object.slice_writes / (self.drives_by_copy() * nodes);
+        let slices = month.put_per_s * self.object.slice_writes * self.members_share() / nodes;
         let moves = writes.cleaner / COPIES_BYTES;
         let commits = self.commits(month, nodes, times, 0.0).per_s / self.drives_by_copy();
         (reads * times) / speed.read_iops + ((slices + moves) * times + commits) / speed.write_iops

@@ -65,18 +65,21 @@ fn redundancy(plan: &Plan) -> Option<String> {
     } else {
         String::new()
     };
-    if redundancy.is_mirror() {
-        return Some(mirror(redundancy));
+    if redundancy.is_on_node() {
+        return Some(on_node(redundancy));
     }
     if redundancy.parity == 0 {
-        let mirrored = if drives > 1 {
-            " `ringbolt format` makes a mirror of several drives unless it is told otherwise: --set \
-             redundancy.format=mirror counts it."
+        let instead = if drives > 1 {
+            format!(
+                " `ringbolt format` makes {} of {drives} drives unless it is told otherwise: --set \
+                 redundancy.format=default counts it.",
+                Redundancy::of_drives(drives).name()
+            )
         } else {
-            " Keep another copy elsewhere."
+            " Keep another copy elsewhere.".to_owned()
         };
         return Some(format!(
-            "Each object lies on one drive: every drive that fails takes its objects with it.{mirrored}"
+            "Each object lies on one drive: every drive that fails takes its objects with it.{instead}"
         ));
     }
     let small = match redundancy.small_objects {
@@ -87,19 +90,29 @@ fn redundancy(plan: &Plan) -> Option<String> {
         _ => "",
     };
     Some(format!(
-        "Ringbolt stores no pieces today: an object lies whole on one drive, or on several of a node. The figures for \
+        "Ringbolt stores no pieces on several nodes today: all of an object lies on the drives of one. The figures for \
          {} + {} pieces are those of the stated model, for planning ahead or for copies that something else \
          makes.{floor}{small}",
         redundancy.data, redundancy.parity
     ))
 }
 
-fn mirror(redundancy: Redundancy) -> String {
+fn on_node(redundancy: Redundancy) -> String {
     let (name, copies) = (redundancy.name(), redundancy.copies);
+    let (what, taken, more) = if redundancy.is_striped() {
+        let (data, parity) = (redundancy.data_members, redundancy.failures_max());
+        let stripes = format!(
+            "Objects above 64 KiB are striped over {data} drives of one node with parity on {parity} more, and smaller ones \
+             are on {copies} drives"
+        );
+        (stripes, "all of them", " What parity costs the CPU is not counted.")
+    } else {
+        (format!("Every byte is on {copies} drives of one node"), "all copies", "")
+    };
     format!(
-        "Every byte is on {copies} drives of one node, as `ringbolt format --redundancy {name}` makes them: a node that \
-         is lost takes all copies with it. A new drive is filled once the server is started with it (`ringbolt drive \
-         replace`): drives.replacement_hours are those until then."
+        "{what}, as `ringbolt format --redundancy {name}` makes them: a node that is lost takes {taken} with it. A new \
+         drive is filled once the server is started with it (`ringbolt drive replace`): drives.replacement_hours are those \
+         until then.{more}"
     )
 }
 

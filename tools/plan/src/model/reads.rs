@@ -2,8 +2,9 @@
 //!
 //! Every request that the read cache does not answer first opens its object: one read of the
 //! record, which includes the body of a small object. A GET of a large object then reads slices, in
-//! whole checksum blocks, with a header for each. If an object is stored in pieces, a GET reads as
-//! many as suffice, and a HEAD reads one.
+//! whole checksum blocks, with a header for each. Of a slice in a striped set it reads the data members
+//! that have bytes of what is wanted. If an object is stored in pieces, a GET reads as many as suffice,
+//! and a HEAD reads one.
 //!
 //! Invariant: what a request reads is what the engine says ([`sizing`]); this module only takes
 //! means.
@@ -11,7 +12,7 @@
 use super::demand::MonthDemand;
 use super::node::Fleet;
 use crate::workload::Requests;
-use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing};
+use ringbolt_engine::node::sizing::{self, ObjectShape, ObjectSizing, Shape};
 use ringbolt_engine::node::sizing::{BLOCK_BYTES, CRC_BLOCK_BYTES, RECORD_ALIGNMENT};
 
 /// Means are taken over this many ranges of a class of sizes. They begin anywhere in their object,
@@ -94,9 +95,9 @@ pub struct ReadCost {
 
 impl ReadCost {
     /// Returns the cost of an object of `body_bytes`, which is stored in `data` pieces of the shape
-    /// `piece`.
+    /// `piece`, with slices in `sets`.
     pub fn of(
-        piece: &ObjectShape,
+        (sets, piece): (Shape, &ObjectShape),
         sizing: &ObjectSizing,
         body_bytes: u64,
         data: u64,
@@ -116,8 +117,8 @@ impl ReadCost {
         if inline {
             return Self { whole_got_small_bytes: whole, range_got_small_bytes: range, ..all };
         }
-        let read = sizing::slice_reads(piece, 0..piece.body_bytes);
-        let (range_reads, range_bytes) = ranges.mean(piece, touched);
+        let read = sizing::slice_reads(sets, piece, 0..piece.body_bytes);
+        let (range_reads, range_bytes) = ranges.mean((sets, piece), touched);
         Self {
             whole_reads: (read.reads * data) as f64,
             whole_bytes: (read.bytes * data) as f64,
@@ -194,12 +195,12 @@ impl Ranges {
 
     /// Returns the mean reads of slices, and their bytes, for one of `touched` pieces that contain
     /// a range together.
-    fn mean(&mut self, piece: &ObjectShape, touched: u64) -> (f64, f64) {
+    fn mean(&mut self, (sets, piece): (Shape, &ObjectShape), touched: u64) -> (f64, f64) {
         let length = self.bytes.div_ceil(touched).min(piece.body_bytes);
         let (mut reads, mut bytes) = (0, 0);
         for _ in 0..self.drawn {
             let start = self.random.u64(..=piece.body_bytes - length);
-            let read = sizing::slice_reads(piece, start..start + length);
+            let read = sizing::slice_reads(sets, piece, start..start + length);
             (reads, bytes) = (reads + read.reads, bytes + read.bytes);
         }
         let drawn = self.drawn.max(1) as f64;

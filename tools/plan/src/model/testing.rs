@@ -5,7 +5,7 @@ use crate::constants::{Constant, Constants, SCHEMA, Source, VERSION};
 use crate::hardware::{Cost, DriveSpeed, Drives, Hardware, Limits, Node, Redundancy};
 use crate::sizes::{SizeClass, SizeHistogram};
 use crate::workload::{Day, Growth, Horizon, HotSet, Objects, Requests, Workload};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Returns classes of exact sizes.
 pub fn sizes(classes: &[(u64, f64)]) -> SizeHistogram {
@@ -84,6 +84,33 @@ pub fn hardware() -> Hardware {
         redundancy: Redundancy::SINGLE,
         limits: Limits { capacity: 0.8, drive_iops: 0.7, drive_bandwidth: 0.7, ram: 0.8, cpu: 0.7, nic: 0.7 },
         cost: Cost { currency: "EUR".into(), years: 5.0, price_per_kwh: 0.2, power_usage_effectiveness: 1.3 },
+    }
+}
+
+/// Returns the share of `years` years in which the drives that are down together, at one moment, lose
+/// something, by failures that are drawn one after the other.
+pub fn years_with_loss(
+    drives: usize,
+    (failures_per_year, repair_years): (f64, f64),
+    years: usize,
+    loses: impl Fn(&[bool]) -> bool,
+) -> f64 {
+    let mut random = fastrand::Rng::with_seed(0x5e7);
+    let mut wait = || -(1.0 - random.f64()).ln() / failures_per_year;
+    let mut fails: Vec<f64> = (0..drives).map(|_| wait()).collect();
+    let mut back = vec![0.0; drives];
+    let mut lost = BTreeSet::new();
+    loop {
+        let (drive, &now) = fails.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).unwrap();
+        if now >= years as f64 {
+            return lost.len() as f64 / years as f64;
+        }
+        back[drive] = now + repair_years;
+        fails[drive] = back[drive] + wait();
+        let down: Vec<bool> = back.iter().map(|back| *back > now).collect();
+        if loses(&down) {
+            lost.insert(now as usize);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::testing::{constants, hardware, sizes, workload};
 use super::*;
 use crate::hardware::{Redundancy, SmallObjects};
 use crate::sizes::SizeClass;
-use ringbolt_engine::node::sizing::ObjectShape;
+use ringbolt_engine::node::sizing::{ObjectShape, Shape};
 
 fn planned(workload: &Workload, hardware: &Hardware) -> Plan {
     plan(workload, hardware, &constants(), 0).unwrap()
@@ -264,7 +264,7 @@ fn requests_are_for_the_sizes_that_they_ask_for() {
             let month = MonthDemand { get_per_s: get, head_per_s: head, ..demand(&asked, &Draw::MEAN)[0] };
             fleet.drive_reads(&month, 1.0)
         };
-        (reads(1.0, 0.0), reads(0.0, 1.0), fleet.object.stored_bytes())
+        (reads(1.0, 0.0), reads(0.0, 1.0), fleet.stored_bytes())
     };
     let alike = asked(None, None);
     let spelt = vec![class(4 << 10, 0.75), class(16 << 20, 0.25)];
@@ -435,7 +435,7 @@ fn each_piece_takes_what_an_object_of_its_length_takes() {
             body_bytes: bytes.div_ceil(data),
             part_bytes: part_bytes.map(|part| part.div_ceil(data)),
         };
-        let piece = sizing::object(&shape);
+        let piece = sizing::object(Shape::PLAIN, &shape);
         (piece.record_bytes as f64 * (1.0 + sizing::COPIES_OVERHEAD_SHARE) + piece.slice_bytes as f64)
             * (data + parity) as f64
     };

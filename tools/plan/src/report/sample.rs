@@ -64,6 +64,8 @@ pub fn with_months(months: u32) -> Plan {
                 .to_owned(),
             drives: NODES * DRIVES,
             groups: None,
+            rebuild_read_bytes: None,
+            rebuild_written_bytes: None,
             drive_failures_per_year: 0.256,
             rebuild_hours: None,
             rebuild_bound_by: "without redundancy there is nothing to rebuild from".to_owned(),
@@ -156,6 +158,7 @@ pub fn classes(number: u32) -> Vec<ClassLayout> {
             logical_bytes_per_object: logical,
             stored_bytes_per_object: stored,
             redundant_bytes_per_object: Some(stored),
+            redundant_bytes_per_logical_byte: None,
             waste_share: 1.0 - logical / stored,
         });
         lower_bytes = upper_bytes + 1;
@@ -181,6 +184,8 @@ pub fn layout(number: u32) -> Layout {
         logical_bytes_per_object: logical_bytes_per_object / 60.0,
         stored_bytes_per_object: stored_bytes_per_object / 60.0,
         redundant_bytes_per_object: Some(stored_bytes_per_object / 60.0),
+        redundant_bytes_per_logical_byte: None,
+        counted_bytes_per_object: None,
         waste_share: 1.0 - logical_bytes_per_object / stored_bytes_per_object,
         index_bytes_per_object: 78.4,
         classes,

@@ -5,7 +5,7 @@ use super::sizes::merged;
 use super::table::{Align, Column, Table, or_nothing};
 use super::words::{self, amount, binary_bytes, bytes, count, factor, money, percent};
 use crate::constants::Source;
-use crate::hardware::{Drives, SmallObjects};
+use crate::hardware::{Drives, Redundancy, SmallObjects};
 use crate::month::Month;
 use crate::result::{Constraint, Endurance, MonthPlan, Plan, Use};
 use crate::sizes::SizeClass;
@@ -164,16 +164,19 @@ pub fn layout(plan: &Plan) -> Table {
         ("waste", Align::Right),
     ];
     let redundancy = plan.hardware.redundancy;
-    let redundant =
-        (redundancy.parity > 0 || redundancy.is_mirror()) && plan.layout.redundant_bytes_per_object.is_some();
+    let redundant = (redundancy.parity > 0 || redundancy.is_on_node())
+        && plan.layout.redundant_bytes_per_object.is_some();
     let in_all = match redundancy.copies {
         1 => format!("in {} + {} pieces", redundancy.data, redundancy.parity),
+        _ if redundancy.is_striped() => format!("on {} drives", redundancy.name()),
         copies => format!("in {copies} copies"),
     };
     if redundant {
-        columns.push((&in_all, Align::Right));
+        columns.extend([(in_all.as_str(), Align::Right), ("for each\nbyte", Align::Right)]);
     }
-    let cell = |bytes: Option<f64>| bytes.filter(|_| redundant).map(binary_bytes);
+    let cells = |bytes: Option<f64>, by_byte: Option<f64>| {
+        bytes.filter(|_| redundant).map(|bytes| [binary_bytes(bytes), or_nothing(by_byte.map(factor))])
+    };
     let mut table = Table::new("Layout by size", &columns);
     let classes = merged(&plan.layout.classes, CLASSES_SHOWN);
     for class in &classes {
@@ -185,7 +188,8 @@ pub fn layout(plan: &Plan) -> Table {
             binary_bytes(class.stored_bytes_per_object),
             percent(class.waste_share),
         ];
-        row.extend(cell(class.redundant_bytes_per_object));
+        let all = cells(class.redundant_bytes_per_object, class.redundant_bytes_per_logical_byte);
+        row.extend(all.into_iter().flatten());
         table.rows.push(row);
     }
     let layout = &plan.layout;
@@ -197,7 +201,8 @@ pub fn layout(plan: &Plan) -> Table {
         binary_bytes(layout.stored_bytes_per_object),
         percent(layout.waste_share),
     ];
-    row.extend(cell(layout.redundant_bytes_per_object));
+    let all = cells(layout.redundant_bytes_per_object, layout.redundant_bytes_per_logical_byte);
+    row.extend(all.into_iter().flatten());
     table.rows.push(row);
     table.notes.push(format!(
         "Waste: of the stored bytes, what is none of the users': record, headers, padding. Without redundancy. \
@@ -241,9 +246,10 @@ pub fn node(plan: &Plan) -> Table {
         format!("{}, {} of the drives", bytes(size), percent(share))
     };
     table.fact("Can be live", of_drives(node.usable_bytes));
-    let copies = plan.hardware.redundancy.copies;
-    if let Some(once) = node.usable_once_bytes.filter(|_| copies > 1) {
-        table.fact("One copy of it", format!("{}: each byte is there {copies} times", of_drives(once)));
+    let redundancy = plan.hardware.redundancy;
+    if let Some(once) = node.usable_once_bytes.filter(|_| redundancy.is_on_node()) {
+        let (name, why) = once_of(redundancy);
+        table.fact(name, format!("{}: {why}", of_drives(once)));
     }
     table.fact(
         "Index",
@@ -254,6 +260,19 @@ pub fn node(plan: &Plan) -> Table {
         ),
     );
     table
+}
+
+/// Returns what is left when everything counts once, and why.
+fn once_of(redundancy: Redundancy) -> (&'static str, String) {
+    let (copies, data, parity) = (redundancy.copies, redundancy.data_members, redundancy.failures_max());
+    if redundancy.is_striped() {
+        let why = format!(
+            "of small objects one copy of {copies}, of large ones {data} of {} drives",
+            data + parity
+        );
+        return ("Without redundancy", why);
+    }
+    ("One copy of it", format!("each byte is there {copies} times"))
 }
 
 /// Returns the writes and the wear of the drives.
@@ -272,8 +291,12 @@ pub fn endurance(plan: &Plan) -> Table {
             amount(endurance.drive_writes_per_day)
         ),
     );
-    let copies = plan.hardware.redundancy.copies;
-    let all = if copies > 1 { format!("; all {copies} copies in it") } else { String::new() };
+    let redundancy = plan.hardware.redundancy;
+    let all = match redundancy.copies {
+        1 => String::new(),
+        _ if redundancy.is_striped() => "; all copies and parity in it".to_owned(),
+        copies => format!("; all {copies} copies in it"),
+    };
     table.fact("Write amplification", amplification(endurance) + &all);
     table
         .fact("Live in the log", format!("{} of the small objects' part", percent(endurance.log_live_share)));
@@ -340,6 +363,16 @@ pub fn durability(plan: &Plan) -> Table {
         |hours| format!("{}, limited by {}", words::hours(hours), durability.rebuild_bound_by),
     );
     table.fact("Rebuild of a drive", rebuild);
+    if let (Some(read), Some(written)) = (durability.rebuild_read_bytes, durability.rebuild_written_bytes) {
+        let from = match plan.hardware.redundancy {
+            redundancy if redundancy.is_striped() => {
+                format!("; each part of a stripe is made from {}", redundancy.data_members)
+            }
+            _ => String::new(),
+        };
+        let amounts = format!("{} of the other drives, {}", bytes(read), bytes(written));
+        table.fact("It reads and writes", format!("{amounts} to the new one{from}"));
+    }
     table.fact("Losing any object", {
         let loss = words::probability(durability.data_loss_probability_per_year);
         format!("{loss}, within a year; a loss takes {} with it", bytes(durability.bytes_lost_per_loss))
@@ -428,6 +461,13 @@ pub fn made_from(plan: &Plan) -> Table {
             _ if pieces.is_mirror() => {
                 format!("{}: each byte on {} drives of a node", pieces.name(), pieces.copies)
             }
+            _ if pieces.is_striped() => format!(
+                "{}: large objects on {} drives of a node with parity on {} more, small ones on {}",
+                pieces.name(),
+                pieces.data_members,
+                pieces.failures_max(),
+                pieces.copies
+            ),
             0 if pieces.data <= 1 => "none: each object once".to_owned(),
             parity => {
                 let small = match pieces.small_objects {

@@ -3,6 +3,7 @@
 //! Invariant: merging keeps every object and every byte: shares add up, and means are means over
 //! the objects.
 
+use crate::model::layout::by_logical_byte;
 use crate::result::ClassLayout;
 
 /// Returns at most `most` classes: neighbours are merged by powers of two of their size, no more
@@ -44,6 +45,8 @@ fn sum(classes: &[ClassLayout]) -> ClassLayout {
     whole.stored_bytes_per_object = mean(|class| class.stored_bytes_per_object);
     let redundant = |class: &ClassLayout| class.redundant_bytes_per_object.unwrap_or_default();
     whole.redundant_bytes_per_object = whole.redundant_bytes_per_object.map(|_| mean(redundant));
+    let by_byte = |bytes: f64| by_logical_byte(bytes, whole.logical_bytes_per_object);
+    whole.redundant_bytes_per_logical_byte = whole.redundant_bytes_per_object.and_then(by_byte);
     let stored = whole.stored_bytes_per_object;
     whole.waste_share = if stored > 0.0 { 1.0 - whole.logical_bytes_per_object / stored } else { 0.0 };
     whole

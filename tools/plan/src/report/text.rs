@@ -173,6 +173,33 @@ mod tests {
     }
 
     #[test]
+    fn stripes_are_told() {
+        let mut plan = sample::plan();
+        plan.hardware.redundancy = Redundancy::stripes(4, 2);
+        plan.durability.groups = Some(224);
+        plan.durability.rebuild_hours = Some(2.0);
+        (plan.durability.rebuild_read_bytes, plan.durability.rebuild_written_bytes) =
+            (Some(12e12), Some(4e12));
+        plan.node.usable_once_bytes = Some(plan.node.usable_bytes / 1.6);
+        plan.layout.redundant_bytes_per_logical_byte = Some(1.63);
+        let text = text(&plan, None);
+        assert_readable(&text);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [
+            "on 4+2 drives",
+            "1.63",
+            "Without redundancy",
+            "of small objects one copy of 3, of large ones 4 of 6 drives",
+            "224 of 3 drives each",
+            "12 TB of the other drives, 4 TB to the new one; each part of a stripe is made from 4",
+            "all copies and parity in it",
+            "4+2: large objects on 4 drives of a node with parity on 2 more, small ones on 3",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+    }
+
+    #[test]
     fn long_horizons_and_many_classes_stay_readable() {
         let mut plan = sample::with_months(240);
         plan.layout = sample::layout(2000);

@@ -41,7 +41,25 @@ fn what_is_impossible_is_refused_with_the_reason() {
             vec!["redundancy.format=mirror", "drives.count=65"],
             "at most 64 drives: give fewer drives to a node",
         ),
-        (vec!["redundancy.format=mirror-5"], "write one of none, mirror, mirror-3, mirror-4"),
+        (
+            vec!["redundancy.format=mirror-5"],
+            "write none, mirror (two copies of everything), mirror-3, mirror-4, or",
+        ),
+        (
+            vec!["redundancy.format=raid5"],
+            "or default, which is what `ringbolt format` makes of as many drives",
+        ),
+        (vec!["redundancy.format=4+4"], "4 drives may not be lost: 3 at most"),
+        (vec!["redundancy.format=13+3"], "16 data and parity drives: a stripe has 15 at most"),
+        (
+            vec!["redundancy.format=4+2", "drives.count=5"],
+            "a stripe lies on 6 drives of a node, but drives.count is 5: give more drives",
+        ),
+        (
+            vec!["redundancy.format=4+2", "redundancy.data=4", "redundancy.parity=2"],
+            "not both: give redundancy.format = \"none\"",
+        ),
+        (vec!["drives.count=65"], "at most 64 drives: give fewer drives to a node"),
         (
             vec![
                 "objects.count=0",

@@ -36,6 +36,9 @@ fn ends(kind: Kind) -> Vec<String> {
         Kind::PerS => vec!["0".to_owned(), "1e9".to_owned()],
         Kind::Age => vec!["1h".to_owned(), "100y".to_owned()],
         Kind::Word(words) => words.iter().map(|word| (*word).to_owned()).collect(),
+        Kind::Redundancy => {
+            ["none", "mirror-4", "2+1", "10+1", "9+3", "12+3", "default"].map(str::to_owned).to_vec()
+        }
         Kind::Text | Kind::File | Kind::Month | Kind::Hours | Kind::Sizes => Vec::new(),
     }
 }

@@ -1,0 +1,168 @@
+//! This module compares the space that objects take on several drives, in copies and in stripes.
+
+use crate::reads::{ASKED, Asked, measured, predicted};
+use crate::scenario::{KEY_BYTES, constants, hardware, workload};
+use crate::{compare, directory, own_machine};
+use ringbolt_engine::node::{Redundancy as EngineRedundancy, SpaceReport};
+use ringbolt_plan::calibrate::engine::{DriveSet, SingleCore};
+use ringbolt_plan::constants::Constants;
+use ringbolt_plan::hardware::{Hardware, Redundancy};
+use ringbolt_plan::model;
+use ringbolt_plan::result::Plan;
+use ringbolt_plan::sizes::{SizeClass, SizeHistogram};
+
+const MIB: u64 = 1 << 20;
+/// Objects of up to 64 KiB are in the log. Larger ones are less than a row of a stripe, some rows, a part of a
+/// slice, a little more than a full one of 2+2 or of 4+2, and several.
+const SIZES: [u64; 8] = [4 << 10, 64 << 10, 65 << 10, 300_000, MIB, 9 * MIB, 17 * MIB, 40 * MIB];
+/// As many bytes are stored of each size, or one object.
+const BYTES_OF_EACH: u64 = 64 * MIB;
+const WITHIN: f64 = 0.03;
+
+/// Says what is formatted: the redundancy, the number of drives, and the size of each.
+struct Case {
+    name: &'static str,
+    drives: u32,
+    drive_bytes: u64,
+}
+
+/// The third has more drives than a stripe has members.
+const CASES: [Case; 3] = [
+    Case { name: "mirror", drives: 2, drive_bytes: 896 * MIB },
+    Case { name: "2+2", drives: 4, drive_bytes: 512 * MIB },
+    Case { name: "4+2", drives: 7, drive_bytes: 384 * MIB },
+];
+
+impl Case {
+    fn redundancy(&self) -> Redundancy {
+        Redundancy::of_name(self.name).expect("a redundancy")
+    }
+
+    fn plan(&self, constants: &Constants, sizes: &[(u64, u64)]) -> Plan {
+        let count: u64 = sizes.iter().map(|(_, count)| count).sum();
+        let class = |(bytes, of_size): &(u64, u64)| SizeClass {
+            lower_bytes: *bytes,
+            upper_bytes: *bytes,
+            share: *of_size as f64 / count as f64,
+        };
+        let sizes = SizeHistogram::new(sizes.iter().map(class).collect()).expect("sizes");
+        model::plan(&workload(sizes, count), &self.hardware(), constants, 0).expect("a plan")
+    }
+
+    fn hardware(&self) -> Hardware {
+        let mut hardware = hardware(self.drive_bytes);
+        (hardware.drives.count, hardware.redundancy) = (self.drives, self.redundancy());
+        hardware
+    }
+
+    /// Makes the drives, with as many shards as the plan has.
+    fn format(&self, directory: &tempfile::TempDir) -> SingleCore {
+        let redundancy = self.redundancy();
+        let set = DriveSet {
+            drives: (0..self.drives).map(|drive| directory.path().join(format!("drive{drive}"))).collect(),
+            size_bytes: self.drive_bytes,
+            shards: 4.max(self.drives as u16),
+            redundancy: EngineRedundancy {
+                failures_max: redundancy.failures_max() as u8,
+                data_members: redundancy.data_members as u8,
+            },
+            seed: 1,
+        };
+        SingleCore::format_set(&set, *SIZES.last().expect("a size")).expect("a node")
+    }
+}
+
+fn key(bytes: u64, number: u64) -> String {
+    format!("{bytes:020}{number:0width$}", width = KEY_BYTES - 20)
+}
+
+/// Returns what the drives have that objects can not get: neither what is free, nor what is dead in the log
+/// (nothing was overwritten, so that is the padding of group commits, which the cleaner leaves out), each with
+/// its copies and parity.
+fn used_bytes(space: &SpaceReport, redundancy: Redundancy) -> f64 {
+    let free_bytes = (space.free_bytes - space.gap_bytes) as f64;
+    let gap_bytes = space.gap_bytes as f64 * redundancy.overhead();
+    let dead_bytes = space.dead_bytes as f64 * f64::from(redundancy.copies);
+    space.physical_bytes as f64 - free_bytes - gap_bytes - dead_bytes
+}
+
+#[test]
+fn copies_and_stripes_take_what_the_plan_says() {
+    let _alone = own_machine();
+    let constants = constants();
+    for case in CASES {
+        let directory = directory();
+        let engine = case.format(&directory);
+        let mut stored = Vec::new();
+        let mut before = engine.space().expect("the space");
+        let empty = before;
+        for bytes in SIZES {
+            let count = (BYTES_OF_EACH / bytes).max(1);
+            let mut next = 0;
+            let all = engine.put_many(count, move || {
+                next += 1;
+                (key(bytes, next), bytes)
+            });
+            all.expect("objects");
+            let now = engine.space().expect("the space");
+            let counted = case.plan(&constants, &[(bytes, count)]).layout.counted_bytes_per_object;
+            let live_bytes = (now.live_bytes - before.live_bytes) as f64 / count as f64;
+            compare(
+                &format!("{}, live bytes for one of {bytes}", case.name),
+                counted.expect("bytes of an object"),
+                live_bytes,
+                WITHIN,
+            );
+            stored.push((bytes, count));
+            before = now;
+        }
+        engine.close().expect("a closed node");
+        let (plan, redundancy) = (case.plan(&constants, &stored), case.redundancy());
+        let kept = plan.node.checkpoint_bytes + plan.node.held_back_bytes;
+        let on_drives = plan.months[0].stored_bytes;
+        let used = used_bytes(&before, redundancy);
+        compare(&format!("{}, drive use, bytes", case.name), on_drives + kept, used, WITHIN);
+        let of_objects = used - used_bytes(&empty, redundancy);
+        compare(&format!("{}, drive use by objects, bytes", case.name), on_drives, of_objects, WITHIN);
+    }
+}
+
+/// A GET reads the data members that have something of what it wants: of a whole object or of a range.
+#[test]
+fn stripes_are_read_as_the_plan_says() {
+    const OBJECTS: u64 = 4;
+    let _alone = own_machine();
+    let (constants, case) = (constants(), &CASES[2]);
+    let directory = directory();
+    let engine = case.format(&directory);
+    let mut random = fastrand::Rng::with_seed(9);
+    for (bytes, range) in [
+        (4 << 10, None),
+        (65 << 10, None),
+        (300_000, None),
+        (17 * MIB, None),
+        (17 * MIB, Some(1)),
+        (17 * MIB, Some(64 << 10)),
+        (17 * MIB, Some(3 * MIB)),
+    ] {
+        let mut next = 0;
+        let all = engine.put_many(OBJECTS, move || {
+            next += 1;
+            (key(bytes, next), bytes)
+        });
+        all.expect("objects");
+        let mut next = 0;
+        let mut wanted = || {
+            next += 1;
+            let start = range.map(|range| random.u64(..=bytes - range));
+            (key(bytes, next % OBJECTS + 1), start.zip(range).map(|(start, range)| start..start + range))
+        };
+        let found = measured(|| engine.get_many(ASKED, &mut wanted).expect("objects that are there"));
+        let asked = range.map_or(Asked::Whole, Asked::Range);
+        let expected = predicted(&constants, case.hardware(), bytes, asked);
+        let what = range.map_or_else(|| "GET".to_owned(), |range| format!("GET of {range} B"));
+        compare(&format!("{}, {what} of {bytes} B: reads", case.name), expected.reads, found.reads, 0.1);
+        compare(&format!("{}, {what} of {bytes} B: bytes", case.name), expected.bytes, found.bytes, 0.1);
+    }
+    engine.close().expect("a closed node");
+}
