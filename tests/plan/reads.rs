@@ -79,7 +79,7 @@ pub fn measured(asked: impl FnOnce()) -> DriveReads {
     DriveReads { reads: each(before.reads, after.reads), bytes: each(before.bytes, after.bytes) }
 }
 
-fn hold(what: &str, predicted: DriveReads, measured: DriveReads) {
+pub fn hold(what: &str, predicted: DriveReads, measured: DriveReads) {
     compare(&format!("{what}: reads"), predicted.reads, measured.reads, WITHIN);
     compare(&format!("{what}: bytes read"), predicted.bytes, measured.bytes, WITHIN);
 }

@@ -1,6 +1,6 @@
 //! This module compares the space that objects take on several drives, in copies and in stripes.
 
-use crate::reads::{ASKED, Asked, measured, predicted};
+use crate::reads::{ASKED, Asked, hold, measured, predicted};
 use crate::scenario::{KEY_BYTES, constants, hardware, workload};
 use crate::{compare, directory, own_machine};
 use ringbolt_engine::node::{Redundancy as EngineRedundancy, SpaceReport};
@@ -127,7 +127,8 @@ fn copies_and_stripes_take_what_the_plan_says() {
     }
 }
 
-/// A GET reads the data members that have something of what it wants: of a whole object or of a range.
+/// A GET of all of an object reads each of its data members. Ranges are left to the planner's unit tests: where one
+/// of the drives is slow, others are read in its place, and of a range these are more.
 #[test]
 fn stripes_are_read_as_the_plan_says() {
     const OBJECTS: u64 = 4;
@@ -135,16 +136,7 @@ fn stripes_are_read_as_the_plan_says() {
     let (constants, case) = (constants(), &CASES[2]);
     let directory = directory();
     let engine = case.format(&directory);
-    let mut random = fastrand::Rng::with_seed(9);
-    for (bytes, range) in [
-        (4 << 10, None),
-        (65 << 10, None),
-        (300_000, None),
-        (17 * MIB, None),
-        (17 * MIB, Some(1)),
-        (17 * MIB, Some(64 << 10)),
-        (17 * MIB, Some(3 * MIB)),
-    ] {
+    for bytes in [4 << 10, 65 << 10, 300_000, 17 * MIB] {
         let mut next = 0;
         let all = engine.put_many(OBJECTS, move || {
             next += 1;
@@ -154,15 +146,11 @@ fn stripes_are_read_as_the_plan_says() {
         let mut next = 0;
         let mut wanted = || {
             next += 1;
-            let start = range.map(|range| random.u64(..=bytes - range));
-            (key(bytes, next % OBJECTS + 1), start.zip(range).map(|(start, range)| start..start + range))
+            (key(bytes, next % OBJECTS + 1), None)
         };
         let found = measured(|| engine.get_many(ASKED, &mut wanted).expect("objects that are there"));
-        let asked = range.map_or(Asked::Whole, Asked::Range);
-        let expected = predicted(&constants, case.hardware(), bytes, asked);
-        let what = range.map_or_else(|| "GET".to_owned(), |range| format!("GET of {range} B"));
-        compare(&format!("{}, {what} of {bytes} B: reads", case.name), expected.reads, found.reads, 0.1);
-        compare(&format!("{}, {what} of {bytes} B: bytes", case.name), expected.bytes, found.bytes, 0.1);
+        let expected = predicted(&constants, case.hardware(), bytes, Asked::Whole);
+        hold(&format!("{}, GET of {bytes} B", case.name), expected, found);
     }
     engine.close().expect("a closed node");
 }

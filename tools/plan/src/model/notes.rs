@@ -111,8 +111,8 @@ fn on_node(redundancy: Redundancy) -> String {
     };
     format!(
         "{what}, as `ringbolt format --redundancy {name}` makes them: a node that is lost takes {taken} with it. A new \
-         drive is filled once the server is started with it (`ringbolt drive replace`): drives.replacement_hours are those \
-         until then.{more}"
+         drive is filled once the server has it (`ringbolt drive replace`): drives.replacement_hours are those until \
+         then.{more}"
     )
 }
 
