@@ -19,10 +19,10 @@ use ringbolt_engine::node::sizing::RingSizing;
 use std::collections::BTreeMap;
 
 /// This text follows [`super::durability::MODEL`] in plans with stripes.
-pub const MODEL: &str = " A group is one drive more than may be lost: neighbours that hold all copies of some objects, or \
-    drives that some stripe has in common, taken to lie on any drives alike. It is lost when all of its drives are down \
-    together: copies × λ × (1 − u) × u^(copies − 1) times a year, where λ is the annual failure rate and u the share of \
-    the time that a drive is down. The groups of all nodes are added up.";
+pub const MODEL: &str = " A group is one drive more than may be lost: neighbours that hold all copies of some objects, \
+    or drives that some stripe has in common, taken to lie on any drives alike. It is lost when all of its drives are \
+    down together: copies × λ × (1 − u) × u^(copies − 1) times a year, where λ is the annual failure rate and u the \
+    share of the time that a drive is down. The groups of all nodes are added up.";
 
 /// The search for the objects that fit ends at this part of them.
 const PRECISION: f64 = 1e-9;
@@ -232,8 +232,8 @@ mod tests {
         // With logs alone the two drives with two homes of four are full first.
         let without_slices = room.objects(1.0, 0.0);
         assert!((without_slices - 200.0).abs() < 1e-6, "{without_slices}");
-        // By hand: the logs of x objects leave 100 - x / 4 on four drives and 100 - x / 2 on two. Above 80 objects no drive
-        // has as much left as one member of every set, so that all is used when 600 - 2 x = 5 x.
+        // By hand: the logs of x objects leave 100 - x / 4 on four drives and 100 - x / 2 on two. Above 80 objects
+        // no drive has as much left as one member of every set, so that all is used when 600 - 2 x = 5 x.
         let both = room.objects(1.0, 1.0);
         assert!((both - 600.0 / 7.0).abs() < 1e-5, "{both}");
     }
