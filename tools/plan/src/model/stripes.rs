@@ -140,6 +140,7 @@ mod tests {
     use super::*;
     use crate::model::mirror::{loss_probability_per_year, losses_of_group_per_year};
     use crate::model::testing::years_with_loss;
+    use std::collections::BTreeSet;
 
     /// With as many drives as members every three drives lose all stripes of 4+2, and six of these choices
     /// are neighbours. Of 8 drives, one stripe of 2+2 loses 4 of the 56 choices.
@@ -209,6 +210,56 @@ mod tests {
             let computed = loss_probability_per_year(groups, of_group);
             println!("{sets} sets of {members} on {drives}: computed {computed:.6}, counted {counted:.6}");
             assert!((computed / counted - 1.0).abs() < 0.12, "{drives}, {members}: {computed}, {counted}");
+        }
+    }
+
+    /// Returns which share of the choices of `copies` drives have a set in common when sets are made one after the
+    /// other by the rule of the engine: each shard lets the drives take turns, and takes those with the most room.
+    fn shared_by_turns(drives: usize, copies: usize, members: usize, sets: usize) -> f64 {
+        const SHARDS: usize = 32;
+        const EXTENTS: usize = 512;
+        let mut random = fastrand::Rng::with_seed(0x7e1);
+        let (mut used, mut turns) = (vec![0; drives], [0; SHARDS]);
+        let mut shared = BTreeSet::new();
+        for _ in 0..sets {
+            let shard = random.usize(..SHARDS);
+            // Its homes first, then all others.
+            let mut by_room: Vec<usize> = (0..copies).map(|turn| (shard + turn) % drives).collect();
+            let others: Vec<usize> = (0..drives).filter(|drive| !by_room.contains(drive)).collect();
+            by_room.extend(others);
+            by_room.rotate_left(turns[shard] % drives);
+            by_room.sort_by_key(|drive| used[*drive] * 1000 / EXTENTS);
+            turns[shard] += 1;
+            let chosen = by_room[..members].iter().fold(0u64, |set, drive| set | 1 << drive);
+            by_room[..members].iter().for_each(|drive| used[*drive] += 1);
+            let (mut pending, mut next) = (vec![0u64], vec![]);
+            for _ in 0..copies {
+                for choice in pending.drain(..) {
+                    let behind = (64 - choice.leading_zeros() as usize)..drives;
+                    next.extend(
+                        behind.filter(|drive| chosen >> drive & 1 == 1).map(|drive| choice | 1 << drive),
+                    );
+                }
+                std::mem::swap(&mut pending, &mut next);
+            }
+            shared.extend(pending);
+        }
+        shared.len() as f64 / choices(drives as u32, copies as u32)
+    }
+
+    /// Turns bring fewer drives together than chance does, so that the formula has rather too many groups: on up to a
+    /// dozen drives about as many, on 48 three times as many.
+    #[test]
+    fn the_turns_of_the_engine_make_no_more_groups() {
+        for (drives, copies, members, least) in
+            [(7, 3, 6, 0.99), (12, 3, 6, 0.9), (12, 4, 11, 0.99), (24, 3, 6, 0.7), (48, 3, 6, 0.25)]
+        {
+            let sets = 512 * drives / members * 6 / 10;
+            let found = shared_by_turns(drives, copies, members, sets);
+            let groups = Groups::of(drives as u32, copies as u32, members as u32, sets as f64);
+            let share = groups.count() / groups.choices;
+            println!("{members} of {drives} drives: {found:.3} by turns, {share:.3} by chance");
+            assert!(found <= share + 1e-9 && found >= least * share, "{drives}: {found}, {share}");
         }
     }
 
