@@ -50,6 +50,39 @@ const SUBSTITUTES: &[(&str, &str)] = &[
     ("--path /dev/nvme1n1 --seconds 10", "--path dev/nvme1n1 --seconds 1"),
     // The server of all examples has one drive, which it needs.
     (
+        "ringbolt drive add /dev/nvme3n1",
+        "{ ringbolt  format --size 160MiB --shards 2 --drive e1 --drive e2 && { ringbolt  serve --data four \
+         --listen 127.0.0.1:0 --admin-listen off --drive e1 --drive e2 >four.log 2>&1 & \
+         for turn in $(seq 300); do ringbolt  drive list --data four >/dev/null 2>&1 && break; sleep 0.1; done; \
+         ringbolt  drive add e3 --data four; \
+         outcome=$?; kill $!; wait $!; exit $outcome; }; }",
+    ),
+    (
+        "ringbolt drive drain 1 --no-wait",
+        "{ ringbolt  format --size 224MiB --shards 3 --drive f1 --drive f2 --drive f3 && { ringbolt  serve --data five \
+         --listen 127.0.0.1:0 --admin-listen off --drive f1 --drive f2 --drive f3 >five.log 2>&1 & \
+         for turn in $(seq 300); do ringbolt  drive list --data five >/dev/null 2>&1 && break; sleep 0.1; done; \
+         ringbolt  drive drain 1 --no-wait --data five; \
+         outcome=$?; kill $!; wait $!; exit $outcome; }; }",
+    ),
+    (
+        "ringbolt drive drain 1 --stop",
+        "{ ringbolt  format --size 224MiB --shards 3 --drive g1 --drive g2 --drive g3 && { ringbolt  serve --data six \
+         --listen 127.0.0.1:0 --admin-listen off --drive g1 --drive g2 --drive g3 >six.log 2>&1 & \
+         for turn in $(seq 300); do ringbolt  drive list --data six >/dev/null 2>&1 && break; sleep 0.1; done; \
+         ringbolt  drive drain 1 --no-wait --data six && { ringbolt  drive drain 1 --stop --data six || \
+         ringbolt  drive list --data six | grep -q emptied; }; \
+         outcome=$?; kill $!; wait $!; exit $outcome; }; }",
+    ),
+    (
+        "ringbolt drive drain 1",
+        "{ ringbolt  format --size 224MiB --shards 3 --drive h1 --drive h2 --drive h3 && { ringbolt  serve --data seven \
+         --listen 127.0.0.1:0 --admin-listen off --drive h1 --drive h2 --drive h3 >seven.log 2>&1 & \
+         for turn in $(seq 300); do ringbolt  drive list --data seven >/dev/null 2>&1 && break; sleep 0.1; done; \
+         ringbolt  drive drain 1 --data seven; \
+         outcome=$?; kill $!; wait $!; exit $outcome; }; }",
+    ),
+    (
         "ringbolt drive online /dev/nvme2n1",
         "{ ringbolt  serve --data two --listen 127.0.0.1:0 --admin-listen off --drive dev/nvme1n1 --drive dev/nvme2n1 \
          >two.log 2>&1 & for turn in $(seq 300); do ringbolt  drive list --data two >/dev/null 2>&1 && break; \
@@ -58,7 +91,7 @@ const SUBSTITUTES: &[(&str, &str)] = &[
     ),
     (
         "ringbolt drive replace 1 --new /dev/nvme3n1",
-        "{ ringbolt  format --size 64MiB --shards 2 --drive one --drive other && { ringbolt  serve --data three \
+        "{ ringbolt  format --size 160MiB --shards 2 --drive one --drive other && { ringbolt  serve --data three \
          --listen 127.0.0.1:0 --admin-listen off --drive one --drive other >three.log 2>&1 & \
          for turn in $(seq 300); do ringbolt  drive list --data three >/dev/null 2>&1 && break; sleep 0.1; done; \
          ringbolt  drive offline 1 --data three && ringbolt  drive replace 1 --new third --data three; \
