@@ -103,6 +103,8 @@ pub struct ExtentAllocator {
     is_closing: Cell<bool>,
     /// The drive has had its first update in this life, so that the allocator's own claim is made.
     has_begun: Cell<bool>,
+    /// The drive is about to leave for good, and no extent is taken.
+    is_closed: Cell<bool>,
     written_bytes: Cell<u64>,
     told_spare: Cell<u32>,
     /// A buffer that is kept for updates where a drive may hang with all others.
@@ -155,6 +157,7 @@ impl ExtentAllocator {
             claimed: Signal::default(),
             view_is_used: Cell::new(false),
             is_closing: Cell::new(false),
+            is_closed: Cell::new(false),
             written_bytes: Cell::new(0),
             told_spare: Cell::new(u32::MAX),
             has_begun: Cell::default(),
@@ -174,6 +177,9 @@ impl ExtentAllocator {
     pub fn take(&self, class: Class) -> Result<Taken, Refusal> {
         let mut state = self.state.borrow_mut();
         assert_eq!(state.unclaimed, 0, "extents are handed out only after recovery");
+        if self.is_closed.get() {
+            return Err(Refusal::Full);
+        }
         let (free, held) = (state.free.len() as u32, state.held_back());
         let kept = match class {
             Class::User => held.working,
@@ -189,6 +195,11 @@ impl ExtentAllocator {
         let first = state.free.pop_first();
         let (held_back, tight) = (free <= held.working, free <= held.needed + 1);
         first.map(|extent| Taken { extent, held_back, tight }).ok_or(Refusal::Scarce)
+    }
+
+    /// Lets nobody take an extent any more, or again.
+    pub fn close(&self, is_closed: bool) {
+        self.is_closed.set(is_closed);
     }
 
     /// Returns an extent to the free ones.

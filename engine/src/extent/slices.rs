@@ -478,7 +478,10 @@ mod tests {
         assert_eq!(space.allocate_tail(18).map(|run| (run.extent, run.unit)), Some((3, 70)));
         assert_eq!(space.allocate_tail(40).map(|run| (run.extent, run.unit)), Some((3, 0)));
         assert_eq!(space.allocate_tail(3).map(|run| (run.extent, run.unit)), Some((5, 0)));
-        assert_eq!((space.used_ranges(5), space.used_ranges(7)), (vec![0..3], vec![]));
+        assert_eq!(
+            (space.used_ranges(5), space.used_ranges(7)),
+            (Vec::from([Range { start: 0, end: 3 }]), vec![])
+        );
         assert_eq!(space.used_ranges(3), vec![0..88, 90..257]);
     }
 

@@ -173,7 +173,8 @@ pub struct Log<C> {
     /// The log continues in another set before the next record.
     wants_roll: Cell<bool>,
     /// Nothing is written until it is let go on.
-    paused: Cell<bool>,
+    /// How many want that no batch is written.
+    paused: Cell<u32>,
     /// The task writes a batch.
     busy: Cell<bool>,
     /// Sets that were taken before they were needed. After a crash their extents are free again.
@@ -206,7 +207,7 @@ impl<C> Log<C> {
             failed: Cell::new(false),
             stopped: Cell::new(false),
             wants_roll: Cell::new(false),
-            paused: Cell::new(false),
+            paused: Cell::new(0),
             busy: Cell::new(false),
             spares: RefCell::default(),
             counters: Cell::default(),
@@ -330,7 +331,7 @@ impl<C> Log<C> {
 
     /// Returns once no batch is being written. None is until [`Self::go_on`].
     pub async fn pause(&self) {
-        self.paused.set(true);
+        self.paused.set(self.paused.get() + 1);
         loop {
             let mark = self.progress.mark();
             if !self.busy.get() {
@@ -340,9 +341,9 @@ impl<C> Log<C> {
         }
     }
 
-    /// Ends a pause.
+    /// Ends a pause. Another one may go on.
     pub fn go_on(&self) {
-        self.paused.set(false);
+        self.paused.set(self.paused.get() - 1);
         self.work.raise();
     }
 
@@ -575,7 +576,7 @@ pub async fn run<O: LogOwner>(owner: Rc<O>) {
     let log = owner.log();
     loop {
         let mark = log.work.mark();
-        if log.is_idle() || log.paused.get() {
+        if log.is_idle() || log.paused.get() > 0 {
             if log.stopped.get() && log.is_idle() {
                 return;
             }
@@ -585,7 +586,7 @@ pub async fn run<O: LogOwner>(owner: Rc<O>) {
         log.busy.set(true);
         let written = write_next(&owner).await;
         log.busy.set(false);
-        if log.paused.get() {
+        if log.paused.get() > 0 {
             log.progress.raise();
         }
         if let Err(error) = written {

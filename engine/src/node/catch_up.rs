@@ -120,6 +120,9 @@ pub(super) async fn bring_back(core: &Rc<CoreState>, drive: u16) {
         core.views.reasons.borrow_mut().remove(&drive);
         tracing::info!(drive = number, "a drive is up to date, and a home again");
         core.share_in_time(drive);
+        if core.view_leaves(number) {
+            core.empty_in_time(drive);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::barrier::Phase;
 use super::catch_up;
-use super::drain;
+use super::empty;
 use super::error::OpenError;
 use super::layout::SYSTEM_SHARD;
 use super::open_shard::{begin_writing, open_shard};
@@ -101,7 +101,7 @@ impl Core {
         let ready = self.pass(Phase::Ready, counted.is_ok()).await;
         if ready && self.state.index == 0 {
             catch_up::start(&self.state);
-            drain::start(&self.state);
+            empty::start(&self.state);
         }
         if ready { Ok(()) } else { Err(OpenError::Elsewhere) }
     }

@@ -118,7 +118,7 @@ impl Core {
         let has_its_place = |drive: &&ViewDriveOnDisk| {
             drive.state.get() != DRIVE_EMPTIED && view.successor_of(drive.number.get()).is_none()
         };
-        sum.drives_out = view.drives_known().filter(has_its_place).count() as u64 - in_view;
+        sum.drives_out = (view.drives_known().filter(has_its_place).count() as u64).saturating_sub(in_view);
         let is_behind = |drive: &u16| !state.is_whole(*drive) && !state.is_out(*drive);
         let behind = (0..layout.places()).filter(is_behind);
         sum.catch_ups = behind.map(|drive| (state.number_of(drive), state.catch_up_of(drive))).collect();

@@ -16,6 +16,7 @@ mod core;
 mod drain;
 mod drives;
 mod durability;
+mod empty;
 mod error;
 #[expect(
     clippy::disallowed_methods,
@@ -32,6 +33,7 @@ mod mend;
 mod message;
 mod metrics;
 mod moves;
+pub(crate) mod new_drive;
 mod node_records;
 mod offline;
 pub(crate) mod open;
@@ -48,7 +50,7 @@ mod receipt;
 pub(crate) mod replace;
 mod report;
 pub(crate) mod scrub;
-pub(crate) mod seats;
+mod seats;
 mod serve;
 pub mod sizing;
 mod slice_reader;
@@ -61,8 +63,8 @@ mod write;
 
 pub use self::chunk::Chunk;
 pub use self::core::Core;
-pub use self::drain::DrainError;
 pub use self::drives::{DriveReport, DriveState, DrivesReport};
+pub use self::empty::DrainError;
 pub use self::error::OpenError;
 pub use self::format::{
     FormatError, FormatOptions, FormatReport, Redundancy, format_drive, is_drive, parse_uuid, uuid_text,
@@ -70,6 +72,7 @@ pub use self::format::{
 pub use self::inspect::{InspectReport, inspect_drive};
 pub use self::lifecycle::LifecycleOptions;
 pub use self::metrics::{NodeMetrics, ScrubMetrics, ShardMetrics};
+pub use self::new_drive::NewDrive;
 pub use self::offline::OfflineError;
 pub use self::open::{CoreSeed, NodeOptions, NodePlan};
 pub use self::opening::{Opening, OpeningProgress};
@@ -81,7 +84,7 @@ pub use self::replace::{
 };
 pub use self::report::{Counters, SpaceReport};
 pub use self::scrub::ScrubOptions;
-pub use self::seats::{NewDrive, OnlineError};
+pub use self::seats::OnlineError;
 pub use self::state::NodeWatch;
 pub use self::write::ObjectWriter;
 pub use crate::env::{Environment, LocalFuture, LocalTask};

@@ -295,7 +295,6 @@ fn view_of(
         replaces: Le16::new(lost.map_or(ADDED, |lost| lost.number.get() + 1)),
         flags: Le16::new(if lost.is_some() { LACKS } else { 0 }),
         uuid,
-        ..ViewDriveOnDisk::default()
     };
     take_place(&mut view, own)?;
     if let Some(shard) = (0..shards).find(|shard| view.home_numbers(*shard).next().is_none())

@@ -8,21 +8,16 @@
 //!   to date.
 
 use std::fmt;
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::catch_up::bring_back;
 use super::core::Core;
-use super::error::OpenError;
-use super::format::read_superblock;
 use super::layout::{holds_nothing, join, joining};
+use super::new_drive::NewDrive;
 use super::state::CoreState;
 use super::views::Change;
-use crate::device::Device;
-use crate::device::file::OpenDrive;
-use crate::device::uring::UringDevice;
 use crate::device::watch::Part;
 use crate::extent::allocator::ExtentAllocator;
 use crate::format::BLOCK_BYTES;
@@ -30,79 +25,9 @@ use crate::format::superblock::{
     DRIVE_EMPTIED, DRIVE_GONE, DRIVE_IN, SuperblockOnDisk, VIEW_DRIVES, ViewDriveOnDisk,
 };
 use crate::hook::{Bug, Rare, reached};
-use crate::ring::Ring;
 
 /// The key of the lock that is held while a drive takes a seat.
 const SEATING: u64 = 0;
-
-/// A drive that was opened to take a seat.
-pub struct NewDrive {
-    pub(super) open: Option<Arc<OpenDrive>>,
-    superblock: Box<SuperblockOnDisk>,
-}
-
-impl NewDrive {
-    /// Opens and locks a drive of a set, and reads what it says of itself. It blocks.
-    ///
-    /// # Errors
-    /// Returns an [`OpenError`] that says what to do.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let open = OpenDrive::open(path)?;
-        let superblock = Box::new(read_superblock(&open)?);
-        Ok(Self { open: Some(Arc::new(open)), superblock })
-    }
-
-    /// Makes it of a simulated drive.
-    pub(crate) fn simulated(superblock: SuperblockOnDisk) -> Self {
-        Self { open: None, superblock: Box::new(superblock) }
-    }
-
-    /// Returns the UUID of the drive.
-    pub fn uuid(&self) -> [u8; 16] {
-        self.superblock.drive_uuid
-    }
-}
-
-/// How a core reaches a drive that comes, real or simulated.
-pub trait Seats {
-    /// Makes the device of a drive that takes a seat.
-    ///
-    /// # Errors
-    /// Returns the reason why it can not be reached.
-    fn attach(&self, place: u16, drive: &NewDrive) -> Result<Rc<dyn Device>, String>;
-
-    /// Lets a drive go that has left and answered everything.
-    fn detach(&self, place: u16);
-}
-
-/// Drives that are reached through a core's ring.
-pub(super) struct RingSeats(pub Ring);
-
-impl Seats for RingSeats {
-    fn attach(&self, place: u16, drive: &NewDrive) -> Result<Rc<dyn Device>, String> {
-        let Some(open) = &drive.open else { return Err("the drive is not open".to_owned()) };
-        let registered = self.0.register_file(u32::from(place), Some(open.file.as_raw_fd()));
-        registered.map_err(|error| format!("the ring does not take it: {error}"))?;
-        Ok(Rc::new(UringDevice::new(self.0.clone(), u32::from(place), open)))
-    }
-
-    fn detach(&self, place: u16) {
-        if let Err(error) = self.0.register_file(u32::from(place), None) {
-            tracing::warn!(place, %error, "the ring keeps a drive open that has left");
-        }
-    }
-}
-
-/// The seats of a node that gets no drives while it runs.
-pub(crate) struct NoSeats;
-
-impl Seats for NoSeats {
-    fn attach(&self, _: u16, _: &NewDrive) -> Result<Rc<dyn Device>, String> {
-        Err("the node takes no drives".to_owned())
-    }
-
-    fn detach(&self, _: u16) {}
-}
 
 /// The reason why a drive can not come while the node runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,7 +176,10 @@ impl CoreState {
         for core in 0..self.layout.cores {
             let drive = drive.clone();
             let attach = move |core: Rc<Self>| async move { core.attach(place, &drive) };
-            self.call(core, attach).await.map_err(OnlineError::Failed)?;
+            if let Err(reason) = self.call(core, attach).await {
+                self.clear_seat(place).await;
+                return Err(OnlineError::Failed(reason));
+            }
         }
         let block = drive.superblock.clone();
         let keep = move |core: Rc<Self>| async move {
@@ -277,16 +205,21 @@ impl CoreState {
             },
         };
         if taken.is_err() {
-            for core in 0..self.layout.cores {
-                let leave = move |core: Rc<Self>| async move { core.stand_up(place) };
-                self.call(core, leave).await;
-            }
+            self.clear_seat(place).await;
             return taken;
         }
         reached(Rare::DriveSeated);
         let core = self.clone();
         self.environment.spawn(Box::pin(async move { bring_back(&core, place).await }));
         taken
+    }
+
+    /// Takes a seat away again from a drive that has not got it, on every core.
+    async fn clear_seat(self: &Rc<Self>, place: u16) {
+        for core in 0..self.layout.cores {
+            let leave = move |core: Rc<Self>| async move { core.stand_up(place) };
+            self.call(core, leave).await;
+        }
     }
 
     /// Judges whether a drive may come, by what it says of itself. Returns how the view is to name it if it is new.
@@ -368,13 +301,16 @@ impl CoreState {
             homes.extend(Some(place).filter(|_| shards.contains(&shard)));
         }
         (0..self.layout.shards).for_each(|shard| self.note_homes(shard));
+        // All in this step: what a shard frees from now on goes to this place, behind its claim.
+        let keeper = self.layout.allocator_core(place);
         for shard in self.own_shards() {
             let forgets = self.layout.geometry_of(0).planted.is(Bug::SeatWithoutClaims);
             let places = if forgets { Vec::new() } else { shard.places() };
             let extents = places.iter().filter_map(|place| place.members.on(number)).collect();
-            let claim = move |core: Rc<Self>| async move { core.allocator(place).note_claim(extents) };
-            self.call(self.layout.allocator_core(place), claim).await;
+            shard.forget_left(number);
+            self.send(keeper, Box::new(move |core| core.allocator(place).note_claim(extents)));
         }
+        self.call(keeper, |_| async {}).await;
     }
 
     /// Notes on this core that a drive has not got its seat.
@@ -382,6 +318,10 @@ impl CoreState {
         let drive = &self.drives[usize::from(place)];
         drive.watch.iter().for_each(|watch| watch.leave());
         drive.number.set(None);
+        self.seats.detach(place);
+        drive.kept_open.take();
+        self.homes.borrow_mut().iter_mut().for_each(|homes| homes.retain(|home| *home != place));
+        (0..self.layout.shards).for_each(|shard| self.note_homes(shard));
     }
 
     /// Returns the shards that a drive is to be a home of, and is not yet, as core 0 knows.

@@ -23,7 +23,7 @@ use super::cache::ReadCache;
 use super::layout::Layout;
 use super::ledger::Ledgers;
 use super::message::{Control, Message};
-use super::seats::Seats;
+use super::new_drive::Seats;
 use super::views::Views;
 use crate::device::Device;
 use crate::device::file::OpenDrive;

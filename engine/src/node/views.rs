@@ -21,6 +21,10 @@ pub(super) struct Views {
     pub changing: KeyLocks,
     /// Held while a drive takes a seat.
     pub seating: KeyLocks,
+    /// Held while a shard moves from a drive to another one.
+    pub moving: KeyLocks,
+    /// The drives that are emptied by a task, by their places.
+    pub emptying: RefCell<BTreeSet<u16>>,
     /// The drives that failed, by their places. They may still be in the view.
     pub failed: RefCell<BTreeSet<u16>>,
     /// The reasons why drives have left, or are not up to date yet, by their places.
@@ -42,6 +46,8 @@ impl Views {
             rules: Rules { failures_max: u32::from(layout.superblocks[0].parity_members) },
             changing: KeyLocks::default(),
             seating: KeyLocks::default(),
+            moving: KeyLocks::default(),
+            emptying: RefCell::default(),
             failed: RefCell::default(),
             reasons: RefCell::default(),
             news: Signal::default(),
@@ -78,25 +84,8 @@ impl Views {
             }
         }
         keep_only(&mut view, |number| !has(&change.lost, number));
-        for drive in &mut view.drives {
-            let number = Some(drive.number.get()).filter(|_| drive.state.get() != DRIVE_NONE);
-            let is = |place: u16| Some(core.number_of(place)) == number;
-            if let Some((_, leaves)) = change.leaving.filter(|(place, _)| is(*place)) {
-                drive.set_flag(LEAVES, leaves);
-            }
-            if change.emptied.is_some_and(is) {
-                (drive.state, drive.flags) = (Le16::new(DRIVE_EMPTIED), Le16::new(0));
-            }
-        }
-        let is_here = |place: u16| !change.lost.contains(&place);
-        let moved = change.moved.filter(|moved| is_here(moved.from) && is_here(moved.to));
-        let slot_of = |number: u16| view.drives.iter().position(|drive| drive.number.get() == number);
-        let new_home = moved.and_then(|moved| slot_of(core.number_of(moved.to)));
-        if let Some(moved) = moved {
-            let (from, to) = (core.number_of(moved.from), core.number_of(moved.to));
-            let homes = &mut view.homes[usize::from(moved.shard)].drives;
-            homes.iter_mut().filter(|home| home.get() == from).for_each(|home| *home = Le16::new(to));
-        }
+        let new_home = change.move_home(&mut view, core)?;
+        change.empty(&mut view, core)?;
         let mut ready = DriveSet::EMPTY;
         if let Some(home) = change.home.filter(|home| !change.lost.contains(home)) {
             let number = core.number_of(home);
@@ -115,8 +104,7 @@ impl Views {
         let alive = (in_use | latest.members() | next).iter().filter(|slot| !is_lost(slot)).collect();
         let may_be_homes = |shard: u16| {
             let homes = latest.homes(shard);
-            let moves_here = moved.is_some_and(|moved| moved.shard == shard);
-            let new = new_home.filter(|_| moves_here).map(|slot| slot as u16).into_iter().collect();
+            let new = new_home.filter(|(of, _)| *of == shard).map(|(_, slot)| slot).into_iter().collect();
             self.rules.may_be_homes(
                 ShardDrives { homes, ready: homes | ready | new },
                 next,
@@ -157,6 +145,8 @@ pub(super) struct Change {
     pub moved: Option<HomeMove>,
     /// A drive that nothing lies on any more, which leaves for good.
     pub emptied: Option<u16>,
+    /// One that was to leave so, and stays since another drive failed.
+    pub kept: Option<u16>,
 }
 
 /// A shard with the places of a drive that is its home, and of one that is ready to be it instead.
@@ -181,8 +171,73 @@ impl Change {
     /// The same change, but a drive failed too.
     pub fn without(&self, drive: u16) -> Self {
         let mut change = self.clone();
+        if let Some(emptied) = change.emptied.take_if(|emptied| *emptied != drive && !change.lost.is_empty())
+        {
+            change.lost.retain(|lost| *lost != emptied);
+            change.kept = Some(emptied);
+        }
         change.lost.push(drive);
         change.back.take_if(|back| *back == drive);
         change
+    }
+
+    /// A drive that nothing lies on leaves for good.
+    pub fn emptied(drive: u16) -> Self {
+        Self { lost: vec![drive], emptied: Some(drive), ..Self::default() }
+    }
+
+    /// Moves the home in a view, which a view that was begun may have done already. If the new home is lost, the old
+    /// one has its place again. Returns the shard and the slot of the drive that is ready to be its home, or `None`
+    /// when the homes are others than was meant.
+    fn move_home(&self, view: &mut ViewOnDisk, core: &CoreState) -> Option<Option<(u16, u16)>> {
+        let Some(HomeMove { shard, from, to }) = self.moved else { return Some(None) };
+        if self.lost.contains(&from) {
+            return Some(None);
+        }
+        let (old, new) = (core.number_of(from), core.number_of(to));
+        if old >= HOME_LACKS || new >= HOME_LACKS {
+            return None;
+        }
+        let is_lost = self.lost.contains(&to);
+        let (leaves, comes) = if is_lost { (new | HOME_LACKS, old) } else { (old, new) };
+        let homes = &mut view.homes[usize::from(shard)].drives;
+        let count = |number: u16| homes.iter().filter(|home| home.get() == number).count();
+        match (count(leaves), count(comes)) {
+            (1, 0) => {
+                homes
+                    .iter_mut()
+                    .filter(|home| home.get() == leaves)
+                    .for_each(|home| *home = Le16::new(comes));
+            }
+            (0, 1) => {}
+            _ => return None,
+        }
+        let slot = view
+            .drives
+            .iter()
+            .position(|drive| drive.number.get() == comes && drive.state.get() == DRIVE_IN)?;
+        Some(Some((shard, slot as u16)))
+    }
+
+    /// Notes in a view which drive is emptied from now on, or is not any more, and which has been. Returns `None` when
+    /// one is to leave that is to stay.
+    fn empty(&self, view: &mut ViewOnDisk, core: &CoreState) -> Option<()> {
+        for drive in view.drives.iter_mut().filter(|drive| drive.state.get() != DRIVE_NONE) {
+            let number = drive.number.get();
+            let is = |place: u16| core.number_of(place) == number;
+            if let Some((_, leaves)) = self.leaving.filter(|(place, _)| is(*place)) {
+                drive.set_flag(LEAVES, leaves);
+            }
+            if self.emptied.is_some_and(is) {
+                if !drive.leaves() && drive.state.get() != DRIVE_EMPTIED {
+                    return None;
+                }
+                (drive.state, drive.flags) = (Le16::new(DRIVE_EMPTIED), Le16::new(0));
+            }
+            if self.kept.is_some_and(is) && drive.state.get() == DRIVE_EMPTIED {
+                (drive.state, drive.flags) = (Le16::new(DRIVE_IN), Le16::new(LEAVES));
+            }
+        }
+        Some(())
     }
 }

@@ -273,6 +273,8 @@ struct SliceWriter {
     /// The slice that is being filled, of a striped set.
     striped: Option<StripedWriter>,
     in_flight: VecDeque<Writes>,
+    /// Counts it as a body until its last write is through.
+    counted: Option<BodyCount>,
 }
 
 /// The slice that is being filled.
@@ -290,6 +292,7 @@ impl SliceWriter {
     fn new(core: Rc<CoreState>, shard: u16, length: u64, replaces: (BucketId, Option<Vec<u8>>)) -> Self {
         let segment = SegmentV1 { generation: 0, length, runs: Vec::new() };
         let shape = core.layout.geometry_of(0).shape;
+        let counted = core.bodies.begin();
         Self {
             core,
             shard,
@@ -302,6 +305,7 @@ impl SliceWriter {
             next_slice: 0,
             current: None,
             striped: None,
+            counted: Some(counted),
             in_flight: VecDeque::new(),
         }
     }
@@ -590,7 +594,9 @@ impl Drop for SliceWriter {
         }
         let (core, shard) = (self.core.clone(), self.shard);
         let in_flight = std::mem::take(&mut self.in_flight);
+        let counted = self.counted.take();
         self.core.environment.spawn(Box::pin(async move {
+            let _counted = counted;
             for mut write in in_flight {
                 let _ = write.done().await;
             }

@@ -17,13 +17,6 @@ use crate::format::slice::UNIT_BYTES;
 use crate::hook::Bug;
 
 impl Shard {
-    /// Returns the sets that have a member on a drive, with their kinds.
-    pub(crate) fn sets_on(&self, drive: u16) -> Vec<(SetPlace, u8)> {
-        let state = self.state.borrow();
-        let is_on = |(place, _): &(SetPlace, u8)| place.members.on(drive).is_some();
-        state.space.sets.all().filter(is_on).collect()
-    }
-
     /// Returns the sets that a new home needs a member of, beside those of checkpoints, which the next one replaces:
     /// those of the log, and those of slices that are copied.
     pub(crate) fn sets_for_home(&self, drive: u16) -> Vec<(SetPlace, u8)> {
@@ -33,6 +26,27 @@ impl Shard {
             is_meant && place.members.on(drive).is_none()
         };
         state.space.sets.all().filter(is_for).collect()
+    }
+
+    /// Returns whether a new home has everything that a home needs, while the log stands still.
+    pub(crate) fn has_all_for_home(&self, drive: u16) -> bool {
+        self.log.position().set.members.on(drive).is_some() && self.sets_for_home(drive).is_empty()
+    }
+
+    /// Returns the sets of the log, and of slices that are copied, that have a member on a drive that does not stay.
+    pub(crate) fn copied_sets_beside(&self, stays: &dyn Fn(u16) -> bool) -> Vec<SetPlace> {
+        let (state, is_striped) = (self.state.borrow(), self.geometry.shape.is_striped());
+        let is_beside = |(place, kind): &(SetPlace, u8)| {
+            let is_copied = *kind == KIND_LOG || *kind == KIND_SLICES && !is_striped;
+            is_copied && place.members.iter().any(|member| !stays(member.drive))
+        };
+        state.space.sets.all().filter(is_beside).map(|(place, _)| place).collect()
+    }
+
+    /// Returns where a set is now, if it is still there, or where it was.
+    pub(crate) fn place_now(&self, old: SetPlace) -> SetPlace {
+        let found = self.state.borrow().space.sets.get(old.set);
+        found.map(|(place, _)| place).filter(|place| place.birth == old.birth).unwrap_or(old)
     }
 
     /// Returns the striped sets that have a member on a drive.
@@ -71,7 +85,9 @@ impl Shard {
                 ranges.map(|range| unit(range.start)..unit(range.end)).collect()
             }
             // The last block of a set of the log may hold a copy of a batch.
-            KIND_LOG if state.space.logs.contains(place.set) => vec![0..self.geometry.extent_bytes],
+            KIND_LOG if state.space.logs.contains(place.set) => {
+                Vec::from([Range { start: 0, end: self.geometry.extent_bytes }])
+            }
             _ => Vec::new(),
         }
     }
@@ -115,6 +131,11 @@ impl Shard {
     /// Gives back the extents of members that no set names, and nobody uses, any more.
     pub(crate) fn give_left(&self, left: Vec<Members>) {
         self.surroundings.give_extents(left);
+    }
+
+    /// Forgets members on a drive that are not given back yet: the drive comes back, and no set has them there.
+    pub(crate) fn forget_left(&self, drive: u16) {
+        self.left.borrow_mut().retain(|members| members.on(drive).is_none());
     }
 
     /// Notes again what could not be given back.

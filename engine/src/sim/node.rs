@@ -16,9 +16,9 @@ use crate::format::superblock::{COPIES, COPY_STRIDE, SUPERBLOCK_BYTES, Superbloc
 use crate::node::cache::ReadCache;
 use crate::node::format::{FormatError, Place, SLOT_BYTES, superblock, superblock_of};
 use crate::node::layout::Layout;
+use crate::node::new_drive::{NewDrive, Seats};
 use crate::node::open::{CoreParts, MAILBOX_CAPACITY, choose_drives, missing_uuids, next_epoch, only};
 use crate::node::replace::Replacement;
-use crate::node::seats::{NewDrive, Seats};
 use crate::node::state::CoreState;
 use crate::node::{Core, OnlineError, OpenError, Purpose, ReplaceError, SpaceReport};
 use crate::ring::arena::CHUNK_BYTES;

@@ -14,7 +14,7 @@ use crate::striped::striped;
 const DRIVE_BYTES: u64 = 256 << 20;
 
 /// Makes a drive that is added, and returns its place in the world.
-fn another(world: &mut Mirror, set: &[usize]) -> usize {
+pub fn another(world: &mut Mirror, set: &[usize]) -> usize {
     let drives: Vec<SimDevice> = set.iter().map(|at| world.drives[*at].clone()).collect();
     let made = make_sim_drive(&world.sim, &drives, DRIVE_BYTES, Purpose::Add);
     world.drives.push(made.unwrap_or_else(|error| panic!("{set:?}: {error}")));

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use ringbolt_engine::node::{DrainError, OnlineError};
 use ringbolt_engine::sim::{Bug, Rare, SimNode, take_reached};
 
+use crate::add::another;
 use crate::come_back::are_whole;
 use crate::leave::{Wrong, crash_and_heal, judge, work};
 use crate::mirror::{Mirror, close, compare, fill, mirror, mirrors, must_open};
@@ -212,6 +213,81 @@ fn a_drive_may_fail_meanwhile() {
         let left = [&all[..1], &all[2..]].concat();
         crate::come_back::until_are_whole(&world, &node, left.len());
         are_whole(&world, node, &left);
+    }
+}
+
+/// A drive comes and another one is emptied, and two are emptied at once, while shards move to them too.
+#[test]
+fn drives_come_and_are_emptied_at_the_same_time() {
+    for seed in 1160..1172 {
+        let mut world =
+            if seed % 2 == 0 { striped(seed, 6, (2, 1), 6, 2) } else { mirrors(seed, (3, 1), 5, 2) };
+        world.options.checkpoint_after_bytes = 256 << 10;
+        let mut given: Vec<usize> = (0..world.drives.len()).collect();
+        let node = must_open(&world, &given, false);
+        let (id, mut stored) = fill(&world, &node, 0, 24);
+        let new = another(&mut world, &given);
+        let (on, drive) = (node.clone(), world.drives[new].clone());
+        assert_eq!(world.run(async move { on.take_drive(&drive).await }), Ok(new as u16));
+        given.push(new);
+        let leaving: &[u16] = if seed % 2 == 0 { &[1, 3] } else { &[1] };
+        let mut ends = Vec::new();
+        for drive in leaving {
+            ends.push(drain(&world, &node, *drive));
+        }
+        assert!(ends.iter().all(Result::is_ok), "{ends:?}");
+        world.sim.run_steps(world.sim.random().below(5000));
+        stored.extend(fill(&world, &node, 100, 6).1);
+        let node = match seed % 3 {
+            0 => {
+                crash_and_heal(&world, node);
+                must_open(&world, &given, false)
+            }
+            _ => node,
+        };
+        leaving.iter().for_each(|drive| until_emptied(&world, &node, *drive));
+        world.sim.run_until_idle();
+        compare(&world, &node, id, &stored);
+        node.audit();
+        let left: Vec<usize> = given.iter().copied().filter(|at| !leaving.contains(&(*at as u16))).collect();
+        are_whole(&world, node, &left);
+        let node = must_open(&world, &left[1..], left.len() == 2);
+        compare(&world, &node, id, &stored);
+        world.kill(node);
+    }
+}
+
+/// The drive that is emptied leaves and comes back while the node runs. What was begun goes on.
+#[test]
+fn a_drive_that_comes_back_is_emptied_still() {
+    for seed in 1180..1188 {
+        let mut world =
+            if seed % 2 == 0 { striped(seed, 6, (2, 2), 6, 2) } else { mirrors(seed, (5, 2), 6, 2) };
+        world.options.checkpoint_after_bytes = 256 << 10;
+        let all: Vec<usize> = (0..world.drives.len()).collect();
+        let node = must_open(&world, &all, false);
+        let (id, mut stored) = fill(&world, &node, 0, 24);
+        assert_eq!(drain(&world, &node, 1), Ok(()));
+        world.sim.run_steps(world.sim.random().below(3000));
+        let on = node.clone();
+        if world.run(async move { on.any_core().take_offline(1, true).await }).is_err() {
+            // It is empty already.
+            world.kill(node);
+            continue;
+        }
+        stored.extend(fill(&world, &node, 100, 6).1);
+        world.sim.run_until_idle();
+        let (on, drive) = (node.clone(), world.drives[1].clone());
+        assert_eq!(world.run(async move { on.take_drive(&drive).await }), Ok(1));
+        assert!(node.drive_numbers().contains(&1));
+        until_emptied(&world, &node, 1);
+        compare(&world, &node, id, &stored);
+        node.audit();
+        let left = [&all[..1], &all[2..]].concat();
+        are_whole(&world, node, &left);
+        let node = must_open(&world, &left[2..], left.len() <= 4);
+        compare(&world, &node, id, &stored);
+        world.kill(node);
     }
 }
 

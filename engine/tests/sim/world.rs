@@ -20,6 +20,15 @@ pub struct World {
     pub options: SimOptions,
 }
 
+impl Drop for World {
+    /// Ends the tasks of nodes that were not ended, which keep themselves and the drives.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.sim.kill();
+        }
+    }
+}
+
 impl World {
     pub fn new(seed: u64, size_bytes: u64, shards: u16, cores: usize) -> Self {
         Self::with_extents_of(1, seed, size_bytes, shards, cores)

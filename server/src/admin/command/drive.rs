@@ -142,6 +142,7 @@ fn drain_failure(number: &str, error: DrainError) -> Failure {
             "add a drive first, with `ringbolt drive add`, or bring one back; or replace this one, with `ringbolt drive \
              offline` and `ringbolt drive replace`"
         }
+        DrainError::TooManyShards { .. } => "add a drive first, with `ringbolt drive add`",
         DrainError::NotLeaving => "see `ringbolt drive list`",
         DrainError::NotNow => "try again; see the server's log",
     };
