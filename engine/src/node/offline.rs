@@ -75,7 +75,7 @@ impl CoreState {
             return Err(OfflineError::IsNeeded);
         }
         let change = Change::default().without(drive);
-        if self.views.next(&change, &self).is_none() {
+        if self.next_view(&change).is_none() {
             return Err(OfflineError::IsNeeded);
         }
         let shape = self.layout.geometry_of(0).shape;

@@ -126,12 +126,17 @@ impl CoreState {
         self.views.changing.lock(CHANGE).await
     }
 
+    /// Returns the view that follows the latest one by a change, or `None` when the rules do not allow it.
+    pub(super) fn next_view(&self, change: &Change) -> Option<Box<ViewOnDisk>> {
+        self.views.next(change, &self.layout, &|place| self.number_of(place))
+    }
+
     /// Makes views until one is durable on all of its drives and in use, and returns its number. Drives that
     /// fail meanwhile are dropped too. Returns `None` when the rules do not allow it.
     pub(super) async fn carry_out(self: &Rc<Self>, mut change: Change) -> Option<(u32, u32)> {
         let mut is_begun = false;
         loop {
-            let Some(view) = self.views.next(&change, self) else {
+            let Some(view) = self.next_view(&change) else {
                 // What was begun is never given up, and nothing may follow it.
                 self.views.may_change.set(!is_begun);
                 return None;
@@ -189,7 +194,7 @@ impl CoreState {
             let mark = self.views.news.mark();
             // A member that failed is not waited for if the node can go on without it too.
             let failed = self.views.failed.borrow().clone();
-            let may_be_lost = |drive| self.views.next(&change.without(drive), self).is_some();
+            let may_be_lost = |drive| self.next_view(&change.without(drive)).is_some();
             let also = failed.into_iter().filter(|drive| members.contains(drive));
             if let Some(drive) = also.into_iter().find(|drive| may_be_lost(*drive)) {
                 return Err(drive);

@@ -6,7 +6,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::layout::{Layout, join, keep_only};
-use super::state::CoreState;
 use crate::format::superblock::{
     DRIVE_EMPTIED, DRIVE_IN, DRIVE_NONE, DRIVE_OUT, HOME_LACKS, LACKS, LEAVES, ViewDriveOnDisk, ViewOnDisk,
 };
@@ -14,6 +13,9 @@ use crate::format::{Le16, Le32};
 use crate::sync::locks::KeyLocks;
 use crate::sync::signal::Signal;
 use crate::view::{DriveSet, Rules, ShardDrives};
+
+/// Returns the number in the view of the drive at a place, or one that no drive has.
+pub(super) type NumberOf<'a> = &'a dyn Fn(u16) -> u16;
 
 /// The views of this life.
 pub(super) struct Views {
@@ -68,10 +70,8 @@ impl Views {
     }
 
     /// Returns the view that follows the latest one by a change, or `None` when the rules do not allow it.
-    pub fn next(&self, change: &Change, core: &CoreState) -> Option<Box<ViewOnDisk>> {
-        let layout = &core.layout;
-        let has =
-            |drives: &[u16], number: Le16| drives.iter().any(|drive| core.number_of(*drive) == number.get());
+    pub fn next(&self, change: &Change, layout: &Layout, number_of: NumberOf<'_>) -> Option<Box<ViewOnDisk>> {
+        let has = |drives: &[u16], number: Le16| drives.iter().any(|drive| number_of(*drive) == number.get());
         let latest = self.latest.borrow();
         let mut view = latest.clone();
         // A view that was begun may have it already.
@@ -84,11 +84,11 @@ impl Views {
             }
         }
         keep_only(&mut view, |number| !has(&change.lost, number));
-        let new_home = change.move_home(&mut view, core)?;
-        change.empty(&mut view, core)?;
+        let new_home = change.move_home(&mut view, number_of)?;
+        change.empty(&mut view, number_of)?;
         let mut ready = DriveSet::EMPTY;
         if let Some(home) = change.home.filter(|home| !change.lost.contains(home)) {
-            let number = core.number_of(home);
+            let number = number_of(home);
             let is_it = |slot: &u16| view.drives[usize::from(*slot)].number.get() == number;
             ready = view.members().iter().filter(is_it).collect();
             for home in view.homes.iter_mut().flat_map(|homes| &mut homes.drives) {
@@ -121,7 +121,7 @@ impl Views {
         let may_follow = self.rules.may_change(in_use, latest.members(), next, alive)
             && (0..layout.shards).all(may_be_homes);
         // One that another drive has replaced meanwhile never comes back.
-        let is_in = |drive: u16| view.drives_in().any(|found| found.number.get() == core.number_of(drive));
+        let is_in = |drive: u16| view.drives_in().any(|found| found.number.get() == number_of(drive));
         let is_back = change.back.is_none_or(is_in);
         view.counter = Le32::new(latest.counter.get() + 1);
         (may_follow && is_back).then_some(view)
@@ -189,12 +189,12 @@ impl Change {
     /// Moves the home in a view, which a view that was begun may have done already. If the new home is lost, the old
     /// one has its place again. Returns the shard and the slot of the drive that is ready to be its home, or `None`
     /// when the homes are others than was meant.
-    fn move_home(&self, view: &mut ViewOnDisk, core: &CoreState) -> Option<Option<(u16, u16)>> {
+    fn move_home(&self, view: &mut ViewOnDisk, number_of: NumberOf<'_>) -> Option<Option<(u16, u16)>> {
         let Some(HomeMove { shard, from, to }) = self.moved else { return Some(None) };
         if self.lost.contains(&from) {
             return Some(None);
         }
-        let (old, new) = (core.number_of(from), core.number_of(to));
+        let (old, new) = (number_of(from), number_of(to));
         if old >= HOME_LACKS || new >= HOME_LACKS {
             return None;
         }
@@ -221,10 +221,10 @@ impl Change {
 
     /// Notes in a view which drive is emptied from now on, or is not any more, and which has been. Returns `None` when
     /// one is to leave that is to stay.
-    fn empty(&self, view: &mut ViewOnDisk, core: &CoreState) -> Option<()> {
+    fn empty(&self, view: &mut ViewOnDisk, number_of: NumberOf<'_>) -> Option<()> {
         for drive in view.drives.iter_mut().filter(|drive| drive.state.get() != DRIVE_NONE) {
             let number = drive.number.get();
-            let is = |place: u16| core.number_of(place) == number;
+            let is = |place: u16| number_of(place) == number;
             if let Some((_, leaves)) = self.leaving.filter(|(place, _)| is(*place)) {
                 drive.set_flag(LEAVES, leaves);
             }
