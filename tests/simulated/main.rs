@@ -76,6 +76,7 @@ fn nothing_is_lost_with_the_drives_that_may_be_lost() {
     let sum = with_drives_that_fail(Aim::Mirrors, [201, 301, 401]);
     let seen = |rare: Rare| sum.rare[rare as usize] > 0;
     assert!(seen(Rare::DriveDropped) && seen(Rare::DriveSilent) && seen(Rare::DriveBack), "{sum}");
+    assert!(sum.drives_came > 0, "{sum}");
     assert!(seen(Rare::LogOfAnotherHome) && seen(Rare::LogMadeAlike) && seen(Rare::CopyMended), "{sum}");
 }
 

@@ -7,7 +7,7 @@
 //!   is refused until the operator says that the drives are gone for good, and from then on they
 //!   never take part again.
 //! - Sometimes a new drive takes the place of one that is away, and is the one that may fail until it is whole.
-//! - Others come back, some of them with nothing but their superblock. Once all drives are whole, other ones
+//! - Some come back while a node runs, others between two lives, some of them with nothing but their superblock. Once all drives are whole, other ones
 //!   may fail.
 //! - The drives are given in any order. One that may fail may be twenty times as slow as the others.
 //! - In the end all copies are alike, and everything is there without any M drives.
@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use ringbolt_engine::check::Kind;
 use ringbolt_engine::device::Device;
-use ringbolt_engine::node::{OpenError, ReplaceError};
+use ringbolt_engine::node::{OnlineError, OpenError, ReplaceError};
 use ringbolt_engine::sim::device::SimDevice;
 use ringbolt_engine::sim::{
     Random, SimNode, SimOptions, Simulator, format_sim_set, format_striped_sim_set, make_sim_replacement,
@@ -202,6 +202,41 @@ impl World {
             self.drives[drive].damage(SUPERBLOCKS_BYTES, |bytes| bytes.fill(0));
         }
         self.shared.note(|| format!("drives {may_return:?} are given back"));
+    }
+
+    /// Sometimes gives a drive that is away, or has left, to a node that runs.
+    pub(super) fn give_a_drive_online(&mut self, node: &Rc<SimNode>) {
+        let random = self.shared.sim.random();
+        if !self.plan.aim.is_redundant() || !random.one_in(8) {
+            return;
+        }
+        let used = node.drive_numbers();
+        let is_out = |at: &usize| !used.contains(&(*at as u16)) && !self.mirrors.gone.contains(at);
+        let out: Vec<usize> = self.members().into_iter().filter(is_out).collect();
+        let Some(at) = out.get(random.below(out.len().max(1) as u64) as usize).copied() else { return };
+        let (on, drive) = (node.clone(), self.drives[at].clone());
+        let taken = self.sim().block_on(async move { on.take_drive(&drive).await });
+        self.shared.note(|| format!("drive {at} is given to the node: {taken:?}"));
+        match taken {
+            Ok(_) => {
+                let Mirrors { away, out, left_out, .. } = &mut self.mirrors;
+                away.remove(&at);
+                left_out.remove(&at);
+                out.insert(at);
+                self.shared.report.borrow_mut().drives_came += 1;
+            }
+            // It is about to come back by itself, hangs, fails, has come too often, or its superblock is damaged.
+            Err(
+                OnlineError::IsIn
+                | OnlineError::IsBusy
+                | OnlineError::Failed(_)
+                | OnlineError::Damaged
+                | OnlineError::NoSeat
+                | OnlineError::NotNow
+                | OnlineError::Unknown,
+            ) => {}
+            Err(error) => panic!("drive {at} does not come: {error}"),
+        }
     }
 
     /// Returns the drives that an open is given, with their places.

@@ -64,6 +64,8 @@ pub struct Report {
     pub drives_dropped: u64,
     /// Counts drives that took the place of others.
     pub drives_replaced: u64,
+    /// Counts drives that came while a node ran.
+    pub drives_came: u64,
     /// Counts worlds that had everything without as many drives as may be lost.
     pub losses_judged: u64,
     pub faults: FaultCounts,
@@ -115,8 +117,9 @@ impl Report {
         }
     }
 
-    fn numbers(&mut self) -> [&mut u64; 34] {
+    fn numbers(&mut self) -> [&mut u64; 35] {
         [
+            &mut self.drives_came,
             &mut self.drives_dropped,
             &mut self.drives_replaced,
             &mut self.losses_judged,
@@ -172,6 +175,7 @@ impl Report {
             ("locks-probed", self.locks_probed),
             ("drive-dropped", self.drives_dropped),
             ("drive-replaced", self.drives_replaced),
+            ("drive-came", self.drives_came),
             ("losses-judged", self.losses_judged),
         ]);
         paths

@@ -361,6 +361,7 @@ impl World {
         } else {
             for _ in 0..polls.div_ceil(AUDIT_POLLS) {
                 self.polls(node, AUDIT_POLLS.min(polls));
+                self.give_a_drive_online(node);
             }
         }
         self.shared.report.borrow_mut().relocated_bytes += node.relocated_bytes();
