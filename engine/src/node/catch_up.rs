@@ -291,6 +291,11 @@ impl CatchUp {
                 let Ok(taken) = take(&self.core, self.drive, Class::Shrinking).await else {
                     return Err(Halt::Never("it has no room for what the others hold".to_owned()));
                 };
+                // It may have left meanwhile, and come back to another place: nothing is taken there.
+                if let Err(halt) = self.go_on() {
+                    give(&self.core, self.drive, taken.extent);
+                    return Err(halt);
+                }
                 let member = Member { drive: number, extent: taken.extent };
                 if !self.shard.add_member(place, member, |earlier| self.gives_way(earlier))? {
                     give(&self.core, self.drive, taken.extent);

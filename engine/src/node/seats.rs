@@ -305,7 +305,7 @@ impl CoreState {
         let keeper = self.layout.allocator_core(place);
         for shard in self.own_shards() {
             let forgets = self.layout.geometry_of(0).planted.is(Bug::SeatWithoutClaims);
-            let places = if forgets { Vec::new() } else { shard.places() };
+            let places = if forgets { Vec::new() } else { shard.all_sets() };
             let extents = places.iter().filter_map(|place| place.members.on(number)).collect();
             shard.forget_left(number);
             self.send(keeper, Box::new(move |core| core.allocator(place).note_claim(extents)));

@@ -38,12 +38,6 @@ impl HomesOfCore {
         self.core.upgrade().ok_or(EngineError::ShuttingDown)
     }
 
-    /// Returns the homes that are in the view in use.
-    fn here(&self, core: &CoreState) -> impl Iterator<Item = u16> {
-        let homes = core.homes_of(self.shard);
-        homes.into_iter().filter(|home| !core.has_left(*home))
-    }
-
     /// Returns the shards that have a home in common with this one.
     fn neighbours(&self, core: &CoreState) -> Vec<u16> {
         // Striped slices of every shard may lie on every drive.
@@ -106,6 +100,23 @@ impl CoreState {
     }
 }
 
+/// Returns the homes of a shard that are in the view in use.
+fn homes_here(core: &CoreState, shard: u16) -> Vec<u16> {
+    core.homes_of(shard).into_iter().filter(|home| !core.has_left(*home)).collect()
+}
+
+/// Returns the drives that a new striped set of a shard may lie on, the homes of the shard first.
+fn drives_for_slices(core: &CoreState, shard: u16) -> Vec<u16> {
+    let mut here = homes_here(core, shard);
+    let others: Vec<u16> = core.places_in_view().filter(|drive| !here.contains(drive)).collect();
+    here.extend(others);
+    // Those that leave get nothing that others have room for.
+    let stays = |drive: &u16| !core.drives[usize::from(*drive)].is_leaving();
+    let staying: Vec<u16> = here.iter().copied().filter(stays).collect();
+    let enough = core.layout.geometry_of(0).shape.members().min(here.len());
+    if staying.len() >= enough { staying } else { here }
+}
+
 /// Returns a future that is ready with this answer.
 fn at_once<T: 'static>(answer: T) -> LocalFuture<T> {
     Box::pin(std::future::ready(answer))
@@ -149,21 +160,39 @@ impl Drop for Taking {
     }
 }
 
+/// The reason why extents were not taken.
+enum NotTaken {
+    Refused(Refusal),
+    /// A drive left its place meanwhile, and may have come back to another one.
+    Changed,
+}
+
+impl From<Refusal> for NotTaken {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// Takes a free extent of each of these drives, or none.
 async fn take_all(
     core: Rc<CoreState>,
     drives: Vec<u16>,
     class: Class,
-) -> std::result::Result<TakenExtents, Refusal> {
+) -> std::result::Result<TakenExtents, NotTaken> {
+    let numbers: Vec<u16> = drives.iter().map(|drive| core.number_of(*drive)).collect();
     let mut taking = Taking { core, taken: Vec::with_capacity(drives.len()) };
     for drive in drives {
         let taken = take(&taking.core, drive, class).await?;
         taking.taken.push((drive, taken));
     }
+    // What was taken at an old place of a drive is not taken at its new one.
+    let is_there = |((drive, _), number): (&(u16, Taken), &u16)| taking.core.number_of(*drive) == *number;
+    if !taking.taken.iter().zip(&numbers).all(is_there) {
+        return Err(NotTaken::Changed);
+    }
     let taken = std::mem::take(&mut taking.taken);
-    let member =
-        |(drive, taken): &(u16, Taken)| Member { drive: taking.core.number_of(*drive), extent: taken.extent };
-    let members = Members::new(taken.iter().map(member));
+    let member = |((_, taken), drive): (&(u16, Taken), &u16)| Member { drive: *drive, extent: taken.extent };
+    let members = Members::new(taken.iter().zip(&numbers).map(member));
     Ok(TakenExtents {
         members: members.unwrap_or_else(|| panic!("a shard has one to {MEMBERS_MAX} homes")),
         held_back: taken.iter().any(|(_, taken)| taken.held_back),
@@ -178,11 +207,11 @@ async fn take_striped(
     drives: Vec<u16>,
     turn: usize,
     class: Class,
-) -> std::result::Result<TakenExtents, Refusal> {
+) -> std::result::Result<TakenExtents, NotTaken> {
     let shape = core.layout.geometry_of(0).shape;
     let count = drives.len().min(shape.members());
     if count <= shape.data() {
-        return Err(Refusal::Full);
+        return Err(Refusal::Full.into());
     }
     let mut by_room = Vec::with_capacity(drives.len());
     for drive in drives {
@@ -222,13 +251,16 @@ fn tell_spare(core: &Rc<CoreState>, drive: u16) {
 
 impl Surroundings for HomesOfCore {
     fn take_extents(&self, class: Class) -> LocalFuture<std::result::Result<TakenExtents, Refusal>> {
-        match self.core() {
-            Ok(core) => {
-                let homes = self.here(&core).collect();
-                Box::pin(take_all(core, homes, class))
+        let (Ok(core), shard) = (self.core(), self.shard) else { return at_once(Err(Refusal::Scarce)) };
+        Box::pin(async move {
+            loop {
+                match take_all(core.clone(), homes_here(&core, shard), class).await {
+                    Ok(taken) => return Ok(taken),
+                    Err(NotTaken::Refused(refusal)) => return Err(refusal),
+                    Err(NotTaken::Changed) => {}
+                }
             }
-            Err(_) => at_once(Err(Refusal::Scarce)),
-        }
+        })
     }
 
     fn take_extents_for_slices(
@@ -237,16 +269,17 @@ impl Surroundings for HomesOfCore {
     ) -> LocalFuture<std::result::Result<TakenExtents, Refusal>> {
         match self.core() {
             Ok(core) if core.is_striped() => {
-                let homes = core.homes_of(self.shard);
-                let others = core.places_in_view().filter(|drive| !homes.contains(drive));
-                let here: Vec<u16> = self.here(&core).chain(others).collect();
-                // Those that leave get nothing that others have room for.
-                let stays = |drive: &u16| !core.drives[usize::from(*drive)].is_leaving();
-                let staying: Vec<u16> = here.iter().copied().filter(stays).collect();
-                let enough = core.layout.geometry_of(0).shape.members().min(here.len());
-                let here = if staying.len() >= enough { staying } else { here };
+                let shard = self.shard;
                 let turn = self.turn.replace(self.turn.get().wrapping_add(1));
-                Box::pin(take_striped(core, here, turn, class))
+                Box::pin(async move {
+                    loop {
+                        match take_striped(core.clone(), drives_for_slices(&core, shard), turn, class).await {
+                            Ok(taken) => return Ok(taken),
+                            Err(NotTaken::Refused(refusal)) => return Err(refusal),
+                            Err(NotTaken::Changed) => {}
+                        }
+                    }
+                })
             }
             _ => self.take_extents(class),
         }
@@ -268,7 +301,8 @@ impl Surroundings for HomesOfCore {
         let is_other = |drive: &u16| core.is_striped() && !homes.contains(drive);
         let others = core.places_in_view().filter(is_other);
         let gains = HeldBack { gainable: elsewhere, ..HeldBack::default() };
-        let of_all = self.here(&core).map(|home| (home, extents)).chain(others.map(|drive| (drive, gains)));
+        let here = homes_here(&core, self.shard).into_iter();
+        let of_all = here.map(|home| (home, extents)).chain(others.map(|drive| (drive, gains)));
         for (drive, extents) in of_all {
             let hold = move |core: &Rc<CoreState>| {
                 core.allocator(drive).hold_back(shard, extents);

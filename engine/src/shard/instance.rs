@@ -237,6 +237,11 @@ impl Shard {
         places
     }
 
+    /// Returns the place of every set that there is, also of a checkpoint that is being written.
+    pub(crate) fn all_sets(&self) -> Vec<SetPlace> {
+        self.state.borrow().space.sets.all().map(|(place, _)| place).collect()
+    }
+
     /// Adds what the shard holds beside live objects, for the simulator's checks.
     pub(crate) fn count_leftovers(&self, sum: &mut Leftovers) {
         self.state.borrow().space.count_leftovers(sum);

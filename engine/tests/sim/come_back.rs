@@ -126,7 +126,7 @@ fn a_home_that_can_not_find_its_log_is_caught() {
 /// have another use by the time at which the drive would have done them.
 fn what_hung_is_over_before_a_drive_returns(bug: Option<Bug>) {
     const HANGS_US: u64 = 200_000_000;
-    let mut world = mirror(570, 2, 3, 2);
+    let mut world = mirror(572, 2, 3, 2);
     world.options.bug = bug;
     let mut stored = Stored::new();
     let node = must_open(&world, &[0, 1], false);
