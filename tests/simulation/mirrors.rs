@@ -7,8 +7,8 @@
 //!   is refused until the operator says that the drives are gone for good, and from then on they
 //!   never take part again.
 //! - Sometimes a new drive takes the place of one that is away, and is the one that may fail until it is whole.
-//! - Some come back while a node runs, others between two lives, some of them with nothing but their superblock. Once all drives are whole, other ones
-//!   may fail.
+//! - Some come back while a node runs, others between two lives, some of them with nothing but their superblock.
+//!   Once all drives are whole, other ones may fail.
 //! - The drives are given in any order. One that may fail may be twenty times as slow as the others.
 //! - In the end all copies are alike, and everything is there without any M drives.
 
