@@ -279,9 +279,20 @@ impl ViewOnDisk {
         self.line_of(earlier).any(|later| later == number)
     }
 
+    /// Returns what stands in the slots for the homes of `shard`.
+    fn slots_of(&self, shard: u16) -> &[Le16] {
+        self.homes.get(usize::from(shard)).map_or(&[], |homes| &homes.drives)
+    }
+
+    /// Writes `new` wherever `old` stands in a slot for a home.
+    pub fn rename_homes(&mut self, old: u16, new: u16) {
+        let slots = self.homes.iter_mut().flat_map(|homes| &mut homes.drives);
+        slots.filter(|home| home.get() == old).for_each(|home| *home = Le16::new(new));
+    }
+
     /// Returns the slots of the homes of `shard`.
     pub fn homes(&self, shard: u16) -> DriveSet {
-        let homes = self.homes.get(usize::from(shard)).map_or(&[][..], |homes| &homes.drives);
+        let homes = self.slots_of(shard);
         self.slots_with(|drive| drive.state.get() == DRIVE_IN && homes.contains(&drive.number))
     }
 
@@ -292,16 +303,13 @@ impl ViewOnDisk {
 
     /// Returns the numbers of the homes of `shard`.
     pub fn home_numbers(&self, shard: u16) -> impl Iterator<Item = u16> {
-        let homes = self.homes.get(usize::from(shard)).map_or(&[][..], |homes| &homes.drives);
-        homes.iter().map(|home| home.get()).filter(|home| *home < HOME_LACKS)
+        self.slots_of(shard).iter().map(|home| home.get()).filter(|home| *home < HOME_LACKS)
     }
 
     /// Returns the numbers of the drives that are to be homes of `shard`, and are none now.
     pub fn wanted_numbers(&self, shard: u16) -> impl Iterator<Item = u16> {
-        let homes = self.homes.get(usize::from(shard)).map_or(&[][..], |homes| &homes.drives);
-        let wanted =
-            homes.iter().map(|home| home.get()).filter(|home| *home >= HOME_LACKS && *home != NO_HOME);
-        wanted.map(|home| home - HOME_LACKS)
+        let slots = self.slots_of(shard).iter().map(|home| home.get());
+        slots.filter(|home| *home >= HOME_LACKS && *home != NO_HOME).map(|home| home - HOME_LACKS)
     }
 
     /// Returns how many drives may lack something that sets have on them, of those that are not here or not in too.

@@ -152,7 +152,7 @@ async fn shards_catch_up(core: &Rc<CoreState>, drive: u16) -> Done {
     sums.begin(core.environment.monotonic_us());
     // The drive has to know what all of them need before any takes an extent of it.
     let homes = core.shards_to_return_to(drive);
-    let shards: Vec<u16> = match core.layout.geometry_of(0).shape.is_striped() {
+    let shards: Vec<u16> = match core.is_striped() {
         // Each of them may have slices there.
         true => (0..core.layout.shards).collect(),
         false => homes.clone(),
@@ -247,17 +247,7 @@ impl CatchUp {
         if self.core.layout.geometry_of(0).planted.is(Bug::ForgetOldBodies) {
             return;
         }
-        for core in 0..self.core.layout.cores {
-            let note = |there: Rc<CoreState>| async move { there.bodies.mark() };
-            self.core.call_or(core, note, |_, ()| ()).await;
-        }
-        for core in 0..self.core.layout.cores {
-            let ended = |there: Rc<CoreState>| async move { there.bodies.old_ones_ended().await };
-            self.core.call_or(core, ended, |_, ()| ()).await;
-        }
-        // What such a body asked the owner for, and does not wait for any more, came before the answers.
-        self.core.bodies.mark();
-        self.core.bodies.old_ones_ended().await;
+        self.core.old_ones_ended(|core| &core.bodies).await;
     }
 
     /// Returns an error when the work has no end any more.

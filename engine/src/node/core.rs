@@ -257,9 +257,7 @@ impl Core {
         let drives: Vec<u16> = self.state.places_in_view().collect();
         for drive in drives {
             let extent_bytes = u64::from(layout.geometry_of(drive).extent_bytes);
-            let allocator = layout.allocator_core(drive);
-            let room =
-                self.state.call(allocator, move |core| async move { core.allocator(drive).room() }).await;
+            let room = self.state.room_of(drive).await;
             report.physical_bytes += u64::from(room.extents) * extent_bytes;
             report.free_bytes += u64::from(room.free - room.held) * extent_bytes;
             report.reserved_bytes += u64::from(room.held) * extent_bytes;

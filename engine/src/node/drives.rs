@@ -2,7 +2,6 @@
 //! to date.
 
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use super::core::Core;
 use super::progress::CatchUpProgress;
@@ -130,8 +129,7 @@ impl Core {
         report.path = state.drive_path(place);
         let geometry = state.layout.geometry_of(place);
         if !state.has_left(place) {
-            let ask = move |core: Rc<CoreState>| async move { core.allocator(place).room() };
-            let room = state.call(state.layout.allocator_core(place), ask).await;
+            let room = state.room_of(place).await;
             report.free_bytes = u64::from(room.free) * u64::from(geometry.extent_bytes);
             report.size_bytes = u64::from(room.extents) * u64::from(geometry.extent_bytes);
         }

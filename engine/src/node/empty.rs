@@ -96,7 +96,7 @@ impl CoreState {
             return Err(DrainError::NotWhole);
         }
         let others = self.places_that_stay().filter(|other| *other != place).count();
-        let copies = usize::from(self.layout.superblocks[0].parity_members) + 1;
+        let copies = usize::from(self.layout.geometry_of(0).copies);
         let needed = copies.max(self.layout.geometry_of(0).shape.members());
         if others < needed {
             return Err(DrainError::TooFew { needed, others });
@@ -216,8 +216,7 @@ impl CoreState {
 
     /// Returns the bytes in extents of a drive that somebody has.
     async fn used_bytes(self: &Rc<Self>, place: u16) -> u64 {
-        let ask = move |core: Rc<Self>| async move { core.allocator(place).room() };
-        let room = self.call(self.layout.allocator_core(place), ask).await;
+        let room = self.room_of(place).await;
         u64::from(room.extents - room.free) * u64::from(self.layout.geometry_of(0).extent_bytes)
     }
 
@@ -246,9 +245,7 @@ impl CoreState {
         let count =
             move |core: Rc<Self>| async move { core.shard(shard).copied_sets_beside(&|_| false).len() };
         let sets = self.call(self.layout.core_of(shard), count).await as u64;
-        let ask = move |core: Rc<Self>| async move { core.allocator(place).room() };
-        let room = self.call(self.layout.allocator_core(place), ask).await;
-        u64::from(room.free) >= sets + SPARE_EXTENTS
+        u64::from(self.room_of(place).await.free) >= sets + SPARE_EXTENTS
     }
 
     /// Returns of how many shards a drive is the home.

@@ -408,10 +408,8 @@ pub(super) fn join(view: &mut ViewOnDisk, joining: ViewDriveOnDisk) {
     for drive in gone.filter(|drive| replaced == Some(drive.number.get())) {
         drive.state = Le16::new(DRIVE_GONE);
     }
-    for home in view.homes.iter_mut().flat_map(|homes| &mut homes.drives) {
-        if replaced.is_some_and(|replaced| home.get() == replaced | HOME_LACKS) {
-            *home = Le16::new(joining.number.get() | HOME_LACKS);
-        }
+    if let Some(replaced) = replaced {
+        view.rename_homes(replaced | HOME_LACKS, joining.number.get() | HOME_LACKS);
     }
     let free = view.drives.iter_mut().find(|drive| drive.state.get() == DRIVE_NONE);
     *free.unwrap_or_else(|| panic!("a view has {VIEW_DRIVES} drives at most")) = joining;

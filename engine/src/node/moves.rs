@@ -18,7 +18,6 @@
 
 use std::rc::Rc;
 
-use super::bodies::Bodies;
 use super::scrub::yield_to_others;
 use super::state::CoreState;
 use super::surroundings::{give, take};
@@ -58,28 +57,6 @@ impl From<EngineError> for Stop {
 pub(super) type Moved = Result<(), Stop>;
 
 impl CoreState {
-    /// Waits until all who write or read have ended that have begun until now, on every core.
-    pub(super) async fn old_users_ended(self: &Rc<Self>) {
-        let all = |core: &CoreState, what: &dyn Fn(&Bodies)| {
-            [&core.bodies, &core.readers].into_iter().for_each(what)
-        };
-        for core in 0..self.layout.cores {
-            let mark = move |there: Rc<Self>| async move { all(&there, &Bodies::mark) };
-            self.call_or(core, mark, |_, ()| ()).await;
-        }
-        for core in 0..self.layout.cores {
-            let ended = |there: Rc<Self>| async move {
-                there.bodies.old_ones_ended().await;
-                there.readers.old_ones_ended().await;
-            };
-            self.call_or(core, ended, |_, ()| ()).await;
-        }
-        // What such a one asked the owner for, and does not wait for any more, came before the answers.
-        all(self, &Bodies::mark);
-        self.bodies.old_ones_ended().await;
-        self.readers.old_ones_ended().await;
-    }
-
     /// Waits until nobody else moves anything. What is to be moved is chosen behind that.
     pub(super) async fn turn_to_move(&self) -> KeyGuard {
         self.views.moving.lock(MOVING).await
@@ -196,7 +173,7 @@ impl CoreState {
     /// Returns the numbers of a shard's homes if it lacks none, and all are whole.
     fn homes_of_whole(&self, shard: u16) -> Result<Vec<u16>, Stop> {
         let homes = self.homes_in_latest(shard);
-        let copies = usize::from(self.layout.superblocks[0].parity_members) + 1;
+        let copies = usize::from(self.layout.geometry_of(0).copies);
         let is_whole = |number: &u16| self.place_of(*number).is_some_and(|place| self.is_whole(place));
         match homes.len() == copies && homes.iter().all(is_whole) {
             true => Ok(homes),
@@ -240,7 +217,6 @@ impl Mover {
     /// Gives a new home everything that a home has (step 1), for the most part from the drive that is its home yet.
     async fn prepare_home(&self, from: u16, to: u16) -> Moved {
         let number = self.core.number_of(to);
-        self.shard.hold_back_again();
         self.shard.roll().await?;
         // What it got in an earlier try, and no more since, is no copy.
         self.drop_members(&|member| member != number).await?;
@@ -279,7 +255,8 @@ impl Mover {
     /// Waits until nobody writes to sets that rest, or moves something in them.
     async fn quiet(&self) {
         self.shard.moves_ended().await;
-        self.core.old_users_ended().await;
+        self.core.old_ones_ended(|core| &core.bodies).await;
+        self.core.old_ones_ended(|core| &core.readers).await;
     }
 
     /// Moves every member of a striped set on a drive elsewhere (step 3).

@@ -34,7 +34,7 @@ use crate::device::seat::SeatDevice;
 use crate::device::watch::{Part, Watch, WatchedDevice};
 use crate::env::Environment;
 use crate::error::{EngineError, Result};
-use crate::extent::allocator::ExtentAllocator;
+use crate::extent::allocator::{ExtentAllocator, Room};
 use crate::extent::{DriveNumber, SetWriter};
 use crate::format::BLOCK_BYTES;
 use crate::format::superblock::NO_HOME;
@@ -319,6 +319,27 @@ impl CoreState {
             Message::Tell(told) => self.told(*told),
             Message::Control(run) => run(self),
         });
+    }
+
+    /// Waits until all bodies, or all who read, have ended that have begun until now, on every core.
+    pub(super) async fn old_ones_ended(self: &Rc<Self>, of: fn(&Self) -> &Bodies) {
+        for core in 0..self.layout.cores {
+            let mark = move |there: Rc<Self>| async move { of(&there).mark() };
+            self.call_or(core, mark, |_, ()| ()).await;
+        }
+        for core in 0..self.layout.cores {
+            let ended = move |there: Rc<Self>| async move { of(&there).old_ones_ended().await };
+            self.call_or(core, ended, |_, ()| ()).await;
+        }
+        // What such a one asked the owner for, and does not wait for any more, came before the answers.
+        of(self).mark();
+        of(self).old_ones_ended().await;
+    }
+
+    /// Returns how much room a drive has.
+    pub(super) async fn room_of(self: &Rc<Self>, drive: u16) -> Room {
+        let ask = move |core: Rc<Self>| async move { core.allocator(drive).room() };
+        self.call(self.layout.allocator_core(drive), ask).await
     }
 
     /// Returns a buffer for a body, after at most [`BUFFER_WAIT_MS`].

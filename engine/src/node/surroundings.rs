@@ -94,8 +94,7 @@ impl HomesOfCore {
 impl CoreState {
     /// Returns which part of a drive user data may take yet, in thousandths.
     pub(super) async fn free_share(self: &Rc<Self>, drive: u16) -> u64 {
-        let ask = move |core: Rc<Self>| async move { core.allocator(drive).room() };
-        let room = self.call(self.layout.allocator_core(drive), ask).await;
+        let room = self.room_of(drive).await;
         u64::from(room.free - room.held) * 1000 / u64::from(room.extents)
     }
 }
@@ -170,6 +169,19 @@ enum NotTaken {
 impl From<Refusal> for NotTaken {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+/// Takes extents, again and again while drives leave their places meanwhile.
+async fn until_unchanged(
+    mut take: impl AsyncFnMut() -> std::result::Result<TakenExtents, NotTaken>,
+) -> std::result::Result<TakenExtents, Refusal> {
+    loop {
+        match take().await {
+            Ok(taken) => return Ok(taken),
+            Err(NotTaken::Refused(refusal)) => return Err(refusal),
+            Err(NotTaken::Changed) => {}
+        }
     }
 }
 
@@ -253,13 +265,7 @@ impl Surroundings for HomesOfCore {
     fn take_extents(&self, class: Class) -> LocalFuture<std::result::Result<TakenExtents, Refusal>> {
         let (Ok(core), shard) = (self.core(), self.shard) else { return at_once(Err(Refusal::Scarce)) };
         Box::pin(async move {
-            loop {
-                match take_all(core.clone(), homes_here(&core, shard), class).await {
-                    Ok(taken) => return Ok(taken),
-                    Err(NotTaken::Refused(refusal)) => return Err(refusal),
-                    Err(NotTaken::Changed) => {}
-                }
-            }
+            until_unchanged(async || take_all(core.clone(), homes_here(&core, shard), class).await).await
         })
     }
 
@@ -272,13 +278,10 @@ impl Surroundings for HomesOfCore {
                 let shard = self.shard;
                 let turn = self.turn.replace(self.turn.get().wrapping_add(1));
                 Box::pin(async move {
-                    loop {
-                        match take_striped(core.clone(), drives_for_slices(&core, shard), turn, class).await {
-                            Ok(taken) => return Ok(taken),
-                            Err(NotTaken::Refused(refusal)) => return Err(refusal),
-                            Err(NotTaken::Changed) => {}
-                        }
-                    }
+                    let take = async || {
+                        take_striped(core.clone(), drives_for_slices(&core, shard), turn, class).await
+                    };
+                    until_unchanged(take).await
                 })
             }
             _ => self.take_extents(class),

@@ -91,11 +91,7 @@ impl Views {
             let number = number_of(home);
             let is_it = |slot: &u16| view.drives[usize::from(*slot)].number.get() == number;
             ready = view.members().iter().filter(is_it).collect();
-            for home in view.homes.iter_mut().flat_map(|homes| &mut homes.drives) {
-                if home.get() == number | HOME_LACKS {
-                    *home = Le16::new(number);
-                }
-            }
+            view.rename_homes(number | HOME_LACKS, number);
             let own = view.drives.iter_mut().filter(|drive| drive.number.get() == number);
             own.for_each(|drive| drive.set_flag(LACKS, false));
         }

@@ -20,12 +20,14 @@ impl Shard {
     /// Returns the sets that a new home needs a member of, beside those of checkpoints, which the next one replaces:
     /// those of the log, and those of slices that are copied.
     pub(crate) fn sets_for_home(&self, drive: u16) -> Vec<(SetPlace, u8)> {
+        self.copied_sets(|place| place.members.on(drive).is_none())
+    }
+
+    /// Returns those sets of the log, and of slices that are copied, that are meant.
+    fn copied_sets(&self, is_meant: impl Fn(&SetPlace) -> bool) -> Vec<(SetPlace, u8)> {
         let (state, is_striped) = (self.state.borrow(), self.geometry.shape.is_striped());
-        let is_for = |(place, kind): &(SetPlace, u8)| {
-            let is_meant = *kind == KIND_LOG || *kind == KIND_SLICES && !is_striped;
-            is_meant && place.members.on(drive).is_none()
-        };
-        state.space.sets.all().filter(is_for).collect()
+        let is_copied = |kind: u8| kind == KIND_LOG || kind == KIND_SLICES && !is_striped;
+        state.space.sets.all().filter(|(place, kind)| is_copied(*kind) && is_meant(place)).collect()
     }
 
     /// Returns whether a new home has everything that a home needs, while the log stands still.
@@ -35,12 +37,8 @@ impl Shard {
 
     /// Returns the sets of the log, and of slices that are copied, that have a member on a drive that does not stay.
     pub(crate) fn copied_sets_beside(&self, stays: &dyn Fn(u16) -> bool) -> Vec<SetPlace> {
-        let (state, is_striped) = (self.state.borrow(), self.geometry.shape.is_striped());
-        let is_beside = |(place, kind): &(SetPlace, u8)| {
-            let is_copied = *kind == KIND_LOG || *kind == KIND_SLICES && !is_striped;
-            is_copied && place.members.iter().any(|member| !stays(member.drive))
-        };
-        state.space.sets.all().filter(is_beside).map(|(place, _)| place).collect()
+        let beside = self.copied_sets(|place| place.members.iter().any(|member| !stays(member.drive)));
+        beside.into_iter().map(|(place, _)| place).collect()
     }
 
     /// Returns where a set is now, if it is still there, or where it was.

@@ -1,6 +1,6 @@
 //! These tests check what copies on the drives of a node change in a plan.
 
-use super::testing::{constants, hardware, sizes, workload};
+use super::testing::{constants, hardware, one_node, sizes, workload};
 use super::*;
 use crate::hardware::Redundancy;
 
@@ -14,13 +14,6 @@ fn modest() -> Workload {
     modest.objects.count = 10_000_000;
     (modest.requests.put_per_s, modest.requests.delete_per_s) = (2.0, 0.2);
     modest
-}
-
-/// Returns hardware with one node of `drives` drives.
-fn one_node(drives: u32, redundancy: Redundancy) -> Hardware {
-    let mut hardware = hardware();
-    (hardware.node.count, hardware.drives.count, hardware.redundancy) = (Some(1), drives, redundancy);
-    hardware
 }
 
 fn used(plan: &Plan, constraint: Constraint) -> f64 {

@@ -1,6 +1,6 @@
 //! These tests check what stripes on the drives of a node change in a plan.
 
-use super::testing::{constants, hardware, sizes, workload};
+use super::testing::{constants, one_node, sizes, workload};
 use super::*;
 use crate::hardware::Redundancy;
 use ringbolt_engine::node::sizing::{BLOCK_BYTES, ObjectShape, Shape, UNIT_BYTES};
@@ -17,13 +17,6 @@ fn of_size(bytes: u64) -> Workload {
     (modest.objects.count, modest.objects.sizes) = (100_000, sizes(&[(bytes, 1.0)]));
     (modest.requests.put_per_s, modest.requests.delete_per_s) = (2.0, 0.2);
     modest
-}
-
-/// Returns hardware with one node of `drives` drives.
-fn one_node(drives: u32, redundancy: Redundancy) -> Hardware {
-    let mut hardware = hardware();
-    (hardware.node.count, hardware.drives.count, hardware.redundancy) = (Some(1), drives, redundancy);
-    hardware
 }
 
 fn near(found: f64, expected: f64) -> bool {

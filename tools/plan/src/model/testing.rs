@@ -87,6 +87,13 @@ pub fn hardware() -> Hardware {
     }
 }
 
+/// Returns hardware with one node of `drives` drives.
+pub fn one_node(drives: u32, redundancy: Redundancy) -> Hardware {
+    let mut hardware = hardware();
+    (hardware.node.count, hardware.drives.count, hardware.redundancy) = (Some(1), drives, redundancy);
+    hardware
+}
+
 /// Returns the share of `years` years in which the drives that are down together, at one moment, lose
 /// something, by failures that are drawn one after the other.
 pub fn years_with_loss(

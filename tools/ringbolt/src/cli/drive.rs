@@ -120,6 +120,22 @@ struct OnlineArgs {
     server: ServerArgs,
 }
 
+/// Which drive is made, and for which set
+#[derive(Args)]
+struct MakeArgs {
+    /// Without a server: drive of the set that is left, or is there; repeat for each
+    #[arg(long, env = "RINGBOLT_DRIVE", value_name = "PATH", value_delimiter = ',')]
+    drive: Vec<PathBuf>,
+    /// Size of a file to make; a block device is used whole [default: that of the largest drive given]
+    #[arg(long, value_parser = parse_size, value_name = "SIZE")]
+    size: Option<u64>,
+    /// Overwrite what is there
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
 /// Make a new drive that takes the place of one that is lost for good, and give it to the server
 ///
 /// The lost drive is named by its number, and has to be out (`ringbolt drive offline`). The new one is made here, on
@@ -142,23 +158,14 @@ struct ReplaceArgs {
     /// Number of the lost drive, as `ringbolt drive list` has it
     #[arg(value_name = "NUMBER", required_unless_present = "drive", conflicts_with = "lost")]
     number: Option<u16>,
-    /// Without a server: drive of the set that is left; repeat for each
-    #[arg(long, env = "RINGBOLT_DRIVE", value_name = "PATH", value_delimiter = ',')]
-    drive: Vec<PathBuf>,
     /// Block device or file that takes the place
     #[arg(long, value_name = "PATH")]
     new: PathBuf,
     /// The drive that is lost, as `ringbolt drive list` names it [default: the only one that is not given]
     #[arg(long, value_parser = parse_drive_uuid, value_name = "UUID")]
     lost: Option<[u8; 16]>,
-    /// Size of a file to make; a block device is used whole [default: that of the largest drive given]
-    #[arg(long, value_parser = parse_size, value_name = "SIZE")]
-    size: Option<u64>,
-    /// Overwrite what is there
-    #[arg(long)]
-    force: bool,
     #[command(flatten)]
-    server: ServerArgs,
+    make: MakeArgs,
 }
 
 /// Add a new drive to the set of a server that runs
@@ -179,17 +186,8 @@ struct AddArgs {
     /// Block device or file that is added
     #[arg(value_name = "PATH")]
     new: PathBuf,
-    /// Without a server: drive of the set; repeat for each
-    #[arg(long, env = "RINGBOLT_DRIVE", value_name = "PATH", value_delimiter = ',')]
-    drive: Vec<PathBuf>,
-    /// Size of a file to make; a block device is used whole [default: that of the largest drive]
-    #[arg(long, value_parser = parse_size, value_name = "SIZE")]
-    size: Option<u64>,
-    /// Overwrite what is there
-    #[arg(long)]
-    force: bool,
     #[command(flatten)]
-    server: ServerArgs,
+    make: MakeArgs,
 }
 
 /// Empty a drive while the server runs, so that it may be pulled for good
@@ -259,10 +257,9 @@ fn show_drive(args: &IdentifyArgs) -> Result<(), CliError> {
         (Some(path), _) => path.clone(),
         (None, number) => {
             let value = args.server.client()?.ask("GET", "drives", None)?;
-            let drives = value["drives"].as_array().map_or(&[][..], Vec::as_slice);
-            let found = drives.iter().find(|drive| drive["number"].as_u64() == number.map(u64::from));
-            let path = found.and_then(|drive| drive["path"].as_str());
-            PathBuf::from(path.ok_or(CliError::NotHere { number: number.unwrap_or_default() })?)
+            let number = number.unwrap_or_default();
+            let path = numbered(&value, number).and_then(|drive| drive["path"].as_str());
+            PathBuf::from(path.ok_or(CliError::NotHere { number })?)
         }
     };
     eprintln!("{}: shown for {}", path.display(), human_time(args.seconds));
@@ -281,11 +278,20 @@ fn take(server: &ServerArgs, path: &Path) -> Result<Value, CliError> {
     Ok(server.client()?.ask("POST", "drives/online", Some(&json!({ "path": path })))?)
 }
 
-/// Returns the drives that a server has, and the paths of those that are in the view.
-fn drives_of(value: &Value) -> (&[Value], Vec<&Path>) {
-    let drives = value["drives"].as_array().map_or(&[][..], Vec::as_slice);
-    let paths = drives.iter().filter(|drive| is_used(drive)).filter_map(|drive| drive["path"].as_str());
-    (drives, paths.map(Path::new).collect())
+/// Returns the drives that a server shows.
+fn drives_of(value: &Value) -> &[Value] {
+    value["drives"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Returns the drive with a number.
+fn numbered(value: &Value, number: u16) -> Option<&Value> {
+    drives_of(value).iter().find(|drive| drive["number"].as_u64() == Some(number.into()))
+}
+
+/// Returns the paths of the drives that are in the view.
+fn in_use(value: &Value) -> Vec<&Path> {
+    let used = drives_of(value).iter().filter(|drive| is_used(drive));
+    used.filter_map(|drive| drive["path"].as_str()).map(Path::new).collect()
 }
 
 fn is_used(drive: &Value) -> bool {
@@ -294,17 +300,15 @@ fn is_used(drive: &Value) -> bool {
 
 /// Makes a drive that takes the place of one that the server has lost, and has the server take it.
 fn replace_under_server(args: &ReplaceArgs, number: u16) -> Result<(), CliError> {
-    let value = args.server.client()?.ask("GET", "drives", None)?;
-    let (drives, left) = drives_of(&value);
-    let lost = drives.iter().find(|drive| drive["number"].as_u64() == Some(number.into()));
-    let lost = lost.ok_or(CliError::NotHere { number })?;
+    let value = args.make.server.client()?.ask("GET", "drives", None)?;
+    let lost = numbered(&value, number).ok_or(CliError::NotHere { number })?;
     if is_used(lost) {
         return Err(CliError::NotLost { number });
     }
     let uuid = lost["uuid"].as_str().and_then(ringbolt_engine::node::parse_uuid);
-    let made = make(&left, &args.new, (args.size, args.force), Purpose::Replace(uuid))?;
-    let value = take(&args.server, &args.new)?;
-    args.server.show(&value, |value| {
+    let made = make(&in_use(&value), &args.new, &args.make, Purpose::Replace(uuid))?;
+    let value = take(&args.make.server, &args.new)?;
+    args.make.server.show(&value, |value| {
         let (new, number) = (args.new.display(), made.number);
         let place =
             made.replaced.map(|(replaced, _)| format!(", in place of drive {replaced}")).unwrap_or_default();
@@ -319,16 +323,16 @@ fn replace_under_server(args: &ReplaceArgs, number: u16) -> Result<(), CliError>
 fn make(
     set: &[&Path],
     new: &Path,
-    (size_bytes, force): (Option<u64>, bool),
+    MakeArgs { size, force, .. }: &MakeArgs,
     purpose: Purpose,
 ) -> Result<ReplaceReport, CliError> {
-    let options = ReplaceOptions { purpose, size_bytes, force, ..ReplaceOptions::default() };
+    let options = ReplaceOptions { purpose, size_bytes: *size, force: *force, ..ReplaceOptions::default() };
     Ok(replace_with_progress(set, new, options)?)
 }
 
 fn replace(args: &ReplaceArgs) -> Result<(), CliError> {
-    let set: Vec<&Path> = args.drive.iter().map(PathBuf::as_path).collect();
-    let made = make(&set, &args.new, (args.size, args.force), Purpose::Replace(args.lost))?;
+    let set: Vec<&Path> = args.make.drive.iter().map(PathBuf::as_path).collect();
+    let made = make(&set, &args.new, &args.make, Purpose::Replace(args.lost))?;
     say_made(&args.new, &made);
     if let Some((replaced, uuid)) = &made.replaced {
         println!(
@@ -337,7 +341,7 @@ fn replace(args: &ReplaceArgs) -> Result<(), CliError> {
         );
         println!(
             "start the server again with it: {} --without-drive {uuid}",
-            serve_with(&args.drive, &args.new)
+            serve_with(&args.make.drive, &args.new)
         );
     }
     Ok(())
@@ -356,18 +360,17 @@ fn serve_with(drives: &[PathBuf], new: &Path) -> String {
 
 /// Makes a drive that is added, and has the server take it, if there is one.
 fn add(args: &AddArgs) -> Result<(), CliError> {
-    let options = (args.size, args.force);
-    if !args.drive.is_empty() {
-        let set: Vec<&Path> = args.drive.iter().map(PathBuf::as_path).collect();
-        let made = make(&set, &args.new, options, Purpose::Add)?;
+    if !args.make.drive.is_empty() {
+        let set: Vec<&Path> = args.make.drive.iter().map(PathBuf::as_path).collect();
+        let made = make(&set, &args.new, &args.make, Purpose::Add)?;
         say_made(&args.new, &made);
-        println!("start the server again with it: {}", serve_with(&args.drive, &args.new));
+        println!("start the server again with it: {}", serve_with(&args.make.drive, &args.new));
         return Ok(());
     }
-    let value = args.server.client()?.ask("GET", "drives", None)?;
-    let made = make(&drives_of(&value).1, &args.new, options, Purpose::Add)?;
-    let value = take(&args.server, &args.new)?;
-    args.server.show(&value, |value| {
+    let value = args.make.server.client()?.ask("GET", "drives", None)?;
+    let made = make(&in_use(&value), &args.new, &args.make, Purpose::Add)?;
+    let value = take(&args.make.server, &args.new)?;
+    args.make.server.show(&value, |value| {
         let (new, number) = (args.new.display(), made.number);
         format!("{new} is drive {number}; name it in the server's list of drives\n{}", text(value))
     });
@@ -386,8 +389,7 @@ fn drain(args: &DrainArgs) -> Result<(), CliError> {
     }
     let mut said = String::new();
     loop {
-        let (drives, _) = drives_of(&value);
-        let drive = drives.iter().find(|drive| drive["number"].as_u64() == Some(args.number.into()));
+        let drive = numbered(&value, args.number);
         match drive.and_then(|drive| drive["state"].as_str()) {
             Some("draining") => {}
             Some("emptied") => break,
@@ -422,15 +424,13 @@ fn drained(progress: &Value, reason: Option<&str>) -> String {
     let number = |name: &str| progress[name].as_u64().unwrap_or(0);
     let percent = 100 * number("done_bytes") / number("bytes").max(1);
     let mut text = format!("{percent}% of {} moved", human_size(number("bytes")));
-    if let (Some(rate), Some(left)) = (progress["bytes_per_second"].as_u64(), progress["left_s"].as_u64()) {
-        text.push_str(&format!(", {}/s, about {} left", human_size(rate), human_time(left)));
-    }
+    text.push_str(&rate(progress));
     reason.into_iter().for_each(|reason| text.push_str(&format!("; {reason}")));
     text
 }
 
 fn text(value: &Value) -> String {
-    let drives = value["drives"].as_array().map_or(&[][..], Vec::as_slice);
+    let drives = drives_of(value);
     let copies = value["copies"].as_u64().unwrap_or(1);
     let copies = if copies == 1 { "one copy".to_owned() } else { format!("{copies} copies") };
     let kept = match value["data_members"].as_u64() {
@@ -493,10 +493,16 @@ fn progress(progress: &Value) -> String {
         human_size(number("bytes")),
         human_size(number("copied_bytes"))
     );
-    if let (Some(rate), Some(left)) = (progress["bytes_per_second"].as_u64(), progress["left_s"].as_u64()) {
-        text.push_str(&format!(", {}/s, about {} left", human_size(rate), human_time(left)));
-    }
+    text.push_str(&rate(progress));
     text
+}
+
+/// Says how fast something goes, and how long it takes yet, once that is known.
+fn rate(progress: &Value) -> String {
+    match (progress["bytes_per_second"].as_u64(), progress["left_s"].as_u64()) {
+        (Some(rate), Some(left)) => format!(", {}/s, about {} left", human_size(rate), human_time(left)),
+        _ => String::new(),
+    }
 }
 
 fn survived(drives: u64) -> String {
