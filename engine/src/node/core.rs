@@ -260,7 +260,7 @@ impl Core {
             let room = self.state.room_of(drive).await;
             report.physical_bytes += u64::from(room.extents) * extent_bytes;
             report.free_bytes += u64::from(room.free - room.held) * extent_bytes;
-            report.reserved_bytes += u64::from(room.held) * extent_bytes;
+            report.held_bytes += u64::from(room.held) * extent_bytes;
         }
         for shard in 0..layout.shards {
             let space = match self.state.ask(shard, ShardRequest::Space).await? {
@@ -283,6 +283,7 @@ impl Core {
             report.index_bytes += space.index_bytes;
             report.runs = report.runs.plus(space.runs);
         }
+        report.reserved_bytes += report.held_bytes;
         Ok(report)
     }
 

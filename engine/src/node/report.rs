@@ -11,6 +11,8 @@ pub struct SpaceReport {
     pub live_bytes: u64,
     pub dead_bytes: u64,
     pub reserved_bytes: u64,
+    /// The part of the reserved bytes that is in extents which no shard has taken.
+    pub held_bytes: u64,
     /// With copies, what users can store is the free bytes by the number of copies.
     pub free_bytes: u64,
     /// Bytes of further copies of what is live, dead, reserved or free within extents.
