@@ -71,6 +71,8 @@ pub enum Bug {
     GiveUpView,
     /// A drive that came back is a home again before it has a root, by which a start would find its log.
     HomeWithoutRoot,
+    /// What would be lost with the next drive is brought up to date when its turn comes by its name.
+    HealInAnyOrder,
     /// A drive that came back is a home again before the bodies have ended that were not written to it.
     ForgetOldBodies,
     /// A damaged copy is written anew some time after the reader let its place go.
@@ -120,7 +122,7 @@ impl Bug {
 
     /// The bugs that need a coincidence that random seeds do not find. Tests of the engine arrange
     /// it.
-    pub const AIMED: [Self; 24] = [
+    pub const AIMED: [Self; 25] = [
         Self::IgnoreMark,
         Self::ContinueTornLog,
         Self::ReuseNumberEarly,
@@ -134,6 +136,7 @@ impl Bug {
         Self::BelieveReturned,
         Self::GiveUpView,
         Self::HomeWithoutRoot,
+        Self::HealInAnyOrder,
         Self::ForgetOldBodies,
         Self::MendLate,
         Self::OpenUnderOldWrites,
@@ -180,6 +183,7 @@ impl Bug {
             Self::BelieveReturned => "believe-returned",
             Self::GiveUpView => "give-up-view",
             Self::HomeWithoutRoot => "home-without-root",
+            Self::HealInAnyOrder => "heal-in-any-order",
             Self::ForgetOldBodies => "forget-old-bodies",
             Self::MendLate => "mend-late",
             Self::OpenUnderOldWrites => "open-under-old-writes",

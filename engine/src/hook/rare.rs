@@ -84,6 +84,8 @@ pub enum Rare {
     DriveSilent,
     /// A drive that was out of the view was brought up to date, and is a home again.
     DriveBack,
+    /// What would be lost with the next drive was brought up to date on a core.
+    UrgentHealed,
     /// A drive came while the node ran.
     DriveSeated,
     /// A shard got another home while the node ran.
@@ -95,7 +97,7 @@ pub enum Rare {
 }
 
 impl Rare {
-    pub const COUNT: usize = 41;
+    pub const COUNT: usize = 42;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
@@ -134,6 +136,7 @@ impl Rare {
         Self::DriveDropped,
         Self::DriveSilent,
         Self::DriveBack,
+        Self::UrgentHealed,
         Self::DriveSeated,
         Self::HomeMoved,
         Self::MemberMoved,
@@ -180,6 +183,7 @@ impl Rare {
             Self::DriveDropped => "drive-dropped",
             Self::DriveSilent => "drive-silent",
             Self::DriveBack => "drive-back",
+            Self::UrgentHealed => "urgent-healed",
             Self::DriveSeated => "drive-seated",
             Self::HomeMoved => "home-moved",
             Self::MemberMoved => "member-moved",

@@ -8,7 +8,8 @@
 //! 2. Each shard that it was a home of, or that the drive was whose place it takes, gives it a member of every
 //!    set, and rolls its log to a set that has it.
 //! 3. Each copy on the drive is read, and written anew from another one if it is not what it should be. What
-//!    has not changed while the drive was away is not written again.
+//!    has not changed while the drive was away is not written again. If other drives lack something too, what would
+//!    be lost with the fewest more comes first.
 //! 4. When all bodies have ended that may not know every member, and a pass found nothing to mend, a
 //!    checkpoint is written on all homes.
 //! 5. A view makes it a home again. Nothing is written to the logs of its shards meanwhile.
@@ -16,10 +17,14 @@
 //! A start between the steps begins again with step 2.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::rc::Rc;
 
+use futures_util::future::join_all;
+use futures_util::stream::{self, TryStreamExt};
+
 use super::read::{ObjectReader, Opened};
-use super::scrub::{objects_behind, part_behind, yield_to_others};
+use super::scrub::{is_idle, objects_behind, part_behind, yield_to_others};
 use super::state::CoreState;
 use super::surroundings::{give, take};
 use super::views::Change;
@@ -27,6 +32,7 @@ use crate::device::DeviceError;
 use crate::error::EngineError;
 use crate::extent::allocator::Class;
 use crate::extent::{Member, SetPlace};
+use crate::format::superblock::{DRIVE_EMPTIED, ViewDriveOnDisk};
 use crate::hook::{Bug, Rare, reached};
 use crate::index::keys;
 use crate::shard::Shard;
@@ -40,6 +46,8 @@ const PASSES: u64 = 2;
 const PASSES_MORE_MAX: u64 = 8;
 /// Time between two looks at what is waited for, milliseconds.
 const LOOK_MS: u64 = 20;
+/// Objects of a shard that are gone through at a time while nobody else works, or it is late.
+const LANES: usize = 4;
 
 /// The reason why a drive is not up to date yet.
 enum Halt {
@@ -147,6 +155,7 @@ async fn become_home(core: &Rc<CoreState>, drive: u16) -> bool {
     changed
 }
 
+/// Brings all shards up to date on a drive, on all cores at a time.
 async fn shards_catch_up(core: &Rc<CoreState>, drive: u16) -> Done {
     let sums = core.layout.catch_up_of(drive);
     sums.begin(core.environment.monotonic_us());
@@ -173,12 +182,57 @@ async fn shards_catch_up(core: &Rc<CoreState>, drive: u16) -> Done {
         let work = move |there: Rc<CoreState>| async move { CatchUp::of(&there, filled).add_members().await };
         core.call_or(core.layout.core_of(shard), work, |_, _| ()).await?;
     }
+    let spares = core.spares_of_some();
+    let on_core = |owner: usize| {
+        let own = shards.iter().filter(|shard| core.layout.core_of(**shard) == owner);
+        let (filled, spares): (Vec<Filled>, _) = (own.map(|shard| filled(*shard)).collect(), spares.clone());
+        let work =
+            move |there: Rc<CoreState>| async move { own_shards_catch_up(&there, filled, spares).await };
+        core.call_or(owner, work, |_, _| ())
+    };
+    // All are waited for: what is left of one try would disturb the next.
+    let ended = join_all((0..core.layout.cores).map(on_core)).await;
+    ended.into_iter().collect::<Done>()?;
+    sums.end();
+    Ok(())
+}
+
+/// Brings shards of this core up to date, and before all else what `spares` says, one after the other.
+async fn own_shards_catch_up(core: &Rc<CoreState>, filled: Vec<Filled>, spares: Range<usize>) -> Done {
+    let shards: Vec<CatchUp> = filled.into_iter().map(|filled| CatchUp::of(core, filled)).collect();
+    let whole: Vec<u16> = core.numbers_of_whole();
+    for spare in spares {
+        for shard in &shards {
+            shard.copies_with(spare, &whole).await?;
+        }
+    }
+    reached(Rare::UrgentHealed);
     for shard in shards {
-        let filled = filled(shard);
-        let work = move |there: Rc<CoreState>| async move { CatchUp::of(&there, filled).run().await };
-        core.call_or(core.layout.core_of(shard), work, |_, _| ()).await?;
+        shard.run().await?;
     }
     Ok(())
+}
+
+impl CoreState {
+    /// Returns how many more drives those objects may lose that lose the fewest, and come before others when a drive is
+    /// brought up to date. It is empty when that drive is the only one that lacks something: all are alike then.
+    fn spares_of_some(&self) -> Range<usize> {
+        let latest = self.views.latest.borrow();
+        let is_lacking = |drive: &&ViewDriveOnDisk| {
+            let number = drive.number.get();
+            let is_over = drive.state.get() == DRIVE_EMPTIED || latest.successor_of(number).is_some();
+            !is_over && !self.place_of(number).is_some_and(|place| self.is_whole(place))
+        };
+        let lacking = latest.drives_known().filter(is_lacking).count();
+        let copies = usize::from(self.layout.geometry_of(0).copies);
+        let is_skipped = lacking < 2 || self.layout.geometry_of(0).planted.is(Bug::HealInAnyOrder);
+        0..if is_skipped { 0 } else { copies.saturating_sub(2) }
+    }
+
+    fn numbers_of_whole(&self) -> Vec<u16> {
+        let whole = (0..self.layout.places()).filter(|place| self.is_whole(*place));
+        whole.map(|place| self.number_of(place)).collect()
+    }
 }
 
 /// What a drive is to hold of a shard.
@@ -313,35 +367,79 @@ impl CatchUp {
         self.core.layout.catch_up_of(self.drive).done(bytes);
     }
 
-    async fn copies(&self) -> Done {
-        let drives = &self.shard.writer.drives;
+    /// Returns the place among the shard's drives.
+    fn home(&self) -> usize {
         let number = self.core.number_of(self.drive);
-        let place = drives.all().iter().position(|drive| drive.number.is(number));
-        let home =
-            place.unwrap_or_else(|| panic!("drive {number} is to hold something of shard {}", self.shard.id));
-        let mut place = Vec::new();
+        let place = self.shard.writer.drives.all().iter().position(|drive| drive.number.is(number));
+        place.unwrap_or_else(|| panic!("drive {number} is to hold something of shard {}", self.shard.id))
+    }
+
+    async fn copies(&self) -> Done {
         self.unjudged.set(0);
-        loop {
-            let objects = objects_behind(&self.shard, &place);
-            let Some((bucket, key, generation)) = objects.last() else { break };
-            place = keys::encode(*bucket, key, *generation);
-            for (bucket, key, generation) in objects {
-                self.go_on()?;
-                self.object(BucketId(bucket), &key, generation, home).await?;
-            }
-            yield_to_others(&self.core, &self.shard).await;
-        }
-        let mut last = None;
+        self.objects(&|_, _, _| true).await?;
+        let (mut last, home) = (None, self.home());
         while let Some((part, mut reader)) = part_behind(&self.core, &self.shard, last.as_ref(), home) {
             self.go_on()?;
             self.read(async || reader.verified().await).await?;
             last = Some(part);
         }
+        self.mends_ended().await
+    }
+
+    /// Does the same for the objects that are lost with the next drive but `spare`, while only these drives are whole.
+    async fn copies_with(&self, spare: usize, whole: &[u16]) -> Done {
+        self.objects(&|bucket, key, generation| {
+            self.shard.spare_drives(BucketId(bucket), key, generation, whole) == Some(spare)
+        })
+        .await?;
+        self.mends_ended().await
+    }
+
+    async fn mends_ended(&self) -> Done {
         while self.core.mending.get() > 0 {
             self.go_on()?;
             self.core.environment.sleep(LOOK_MS).await;
         }
         Ok(())
+    }
+
+    /// Goes through the objects that are meant, by bucket, key and generation.
+    async fn objects(&self, is_meant: &dyn Fn(u32, &[u8], u64) -> bool) -> Done {
+        let (mut place, home) = (Vec::new(), self.home());
+        loop {
+            let mut objects = objects_behind(&self.shard, &place);
+            let Some((bucket, key, generation)) = objects.last() else { return Ok(()) };
+            place = keys::encode(*bucket, key, *generation);
+            objects.retain(|(bucket, key, generation)| is_meant(*bucket, key, *generation));
+            let read = stream::iter(objects.into_iter().map(Ok)).try_for_each_concurrent(
+                self.lanes(),
+                async |(bucket, key, generation)| {
+                    self.go_on()?;
+                    self.object(BucketId(bucket), &key, generation, home).await
+                },
+            );
+            read.await?;
+            self.give_way().await;
+        }
+    }
+
+    /// Returns whether less is done than has to be by now.
+    fn is_late(&self) -> bool {
+        let (sums, within_ms) = (self.core.layout.catch_up_of(self.drive), self.core.heal_within_ms.get());
+        within_ms > 0 && sums.is_late(self.core.environment.monotonic_us(), within_ms)
+    }
+
+    /// Returns how many objects are gone through at a time.
+    fn lanes(&self) -> usize {
+        if self.is_late() || is_idle(&self.core, &self.shard) { LANES } else { 1 }
+    }
+
+    /// Lets others go first, if there is time.
+    async fn give_way(&self) {
+        match self.is_late() {
+            true => self.core.environment.yield_now().await,
+            false => yield_to_others(&self.core, &self.shard).await,
+        }
     }
 
     /// Reads piece after piece until there is none, each again while there is no buffer for it. What no copy

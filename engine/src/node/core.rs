@@ -183,6 +183,12 @@ impl Core {
         scrub::start(&self.state, options);
     }
 
+    /// Sets the time in which this core has a drive brought up to date that comes back or is new, milliseconds. While
+    /// less is done than has to be by then, this does not give way to clients. With 0 it always does.
+    pub fn heal_within(&self, time_ms: u64) {
+        self.state.heal_within_ms.set(time_ms);
+    }
+
     async fn pass(&self, phase: Phase, good: bool) -> bool {
         let cores = self.state.layout.cores;
         self.state.call(0, move |core| async move { core.barrier.arrive(phase, good, cores).await }).await

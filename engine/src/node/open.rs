@@ -529,6 +529,7 @@ impl CoreParts {
             record_mends: KeyLocks::default(),
             wants_checkpoint: RefCell::default(),
             lifecycle_day_ms: Cell::new(DAY_MS),
+            heal_within_ms: Cell::new(0),
             scrub_run: Cell::new(0),
             lifecycle_run: Cell::new(0),
             salvage: RefCell::default(),

@@ -25,12 +25,16 @@ pub(super) struct CatchUpSums {
     done_bytes: AtomicU64,
     copied_bytes: AtomicU64,
     since_us: AtomicU64,
+    /// When it was first tried in this life; 0 before.
+    first_us: AtomicU64,
 }
 
 impl CatchUpSums {
     /// Begins again, with nothing to do.
     pub fn begin(&self, now_us: u64) {
         self.since_us.store(now_us, Relaxed);
+        // The first try counts for when it is to be done.
+        let _ = self.first_us.compare_exchange(0, now_us.max(1), Relaxed, Relaxed);
         self.bytes.store(0, Relaxed);
         self.done_bytes.store(0, Relaxed);
     }
@@ -48,6 +52,20 @@ impl CatchUpSums {
     /// Notes that bytes were written to the drive.
     pub fn copied(&self, bytes: u64) {
         self.copied_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Notes that all is done, so that what is begun next has its own time.
+    pub fn end(&self) {
+        self.first_us.store(0, Relaxed);
+    }
+
+    /// Returns whether less is done than has to be by now if all is to be done within a time, milliseconds. A tenth of
+    /// it is left for what can not be foreseen.
+    pub fn is_late(&self, now_us: u64, within_ms: u64) -> bool {
+        let (bytes, done) = (self.bytes.load(Relaxed), self.done_bytes.load(Relaxed));
+        let elapsed_us = now_us.saturating_sub(self.first_us.load(Relaxed));
+        let due_us = u128::from(within_ms) * 900;
+        u128::from(done) * due_us < u128::from(bytes) * u128::from(elapsed_us)
     }
 
     /// Returns how far it is.

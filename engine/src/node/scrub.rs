@@ -363,12 +363,17 @@ pub(super) fn part_behind(
 /// Waits, but not for ever, while there is work that somebody waits for.
 pub(super) async fn yield_to_others(core: &Rc<CoreState>, shard: &Shard) {
     for _ in 0..YIELDS_MAX {
-        let (chunks, free) = core.pool.chunks();
-        if shard.log.queued_bytes() == 0 && free * 2 >= chunks {
-            return;
+        if is_idle(core, shard) {
+            return core.environment.yield_now().await;
         }
         core.environment.sleep(YIELD_MS).await;
     }
+}
+
+/// Returns whether nobody waits for work of this core, as far as its log and its buffers show.
+pub(super) fn is_idle(core: &CoreState, shard: &Shard) -> bool {
+    let (chunks, free) = core.pool.chunks();
+    shard.log.queued_bytes() == 0 && free * 2 >= chunks
 }
 
 /// Returns where a shard's position lies on the home at a place, a byte offset, if the drive was there at the start.

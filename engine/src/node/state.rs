@@ -187,6 +187,8 @@ pub struct CoreState {
     pub(crate) mending: Cell<usize>,
     /// Held by shard and home while a record of a copy there is written anew.
     pub(crate) record_mends: KeyLocks,
+    /// Time in which a drive is to be brought up to date, milliseconds; 0 for as fast as others leave room.
+    pub(crate) heal_within_ms: Cell<u64>,
     /// Length of a day by which lifecycle rules are judged, milliseconds.
     pub(crate) lifecycle_day_ms: Cell<u64>,
     /// Grow whenever scrub and lifecycle begin with other options, which ends those that run.

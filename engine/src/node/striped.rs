@@ -260,7 +260,9 @@ impl StripedReading {
             return self.pass(range, payload - from, 0);
         };
         let start = from / row * CRC_BLOCK_BYTES;
-        let length = GroupBuffers::new(slice.shape.members(), slice.chunk_bytes() - start, false).piece;
+        let (chunks, free) = body.pin.core.pool.chunks();
+        let plenty = free * 2 > chunks && !std::mem::take(&mut self.is_short);
+        let length = GroupBuffers::new(slice.shape.members(), slice.chunk_bytes() - start, plenty).piece;
         let planned = Planned { slice, start, length, columns: 0..slice.shape.data(), wanted: from..payload };
         let headers = self.headers_of(&slice);
         if start == 0 {
@@ -271,7 +273,7 @@ impl StripedReading {
             let pieces = match (buffers.try_take(&body.pin.core.pool), buffers.only()) {
                 (Some(pieces), _) => pieces,
                 (None, Some(length)) => buffers.pieces_of(body.pin.core.buffer(length).await?),
-                (None, None) => panic!("short pieces need one buffer"),
+                (None, None) => return self.pass_short(range),
             };
             let group = (start, length);
             let mut reads =
@@ -305,10 +307,16 @@ impl StripedReading {
                 return self.pass(range, payload - from, 0);
             }
             Err(Halt::Failed(error)) => return Err(error),
-            Err(Halt::Short) => panic!("short pieces need one buffer"),
+            Err(Halt::Short) => return self.pass_short(range),
         };
         self.rebuild(body, home, (&group.planned, member), &pieces).await;
         self.pass(range, self.passed(&group.planned), length)
+    }
+
+    /// Counts nothing, and has the next pieces be short ones, which need one buffer.
+    fn pass_short(&mut self, range: Range<u64>) -> Result<Chunk> {
+        self.is_short = true;
+        self.pass(range, 0, 0)
     }
 
     /// Counts bytes that were judged. At the end of the range it tells of what could not be made.

@@ -16,6 +16,7 @@ use crate::error::{EngineError, Result};
 use crate::extent::sets::{KIND_CHECKPOINT, KIND_SLICES};
 use crate::extent::{Member, SetPlace};
 use crate::hook::Bug;
+use crate::types::BucketId;
 
 impl Shard {
     /// Tells the homes again what the shard needs, since one of them has not heard it.
@@ -50,6 +51,28 @@ impl Shard {
         let lacking =
             |(place, kind): &(SetPlace, u8)| place.members.on(drive).is_none() && is_meant(place, *kind);
         state.space.sets.all().filter(lacking).map(|(place, _)| place).collect()
+    }
+
+    /// Returns how many more drives a version survives the loss of, while only these are whole, by their numbers in the
+    /// view. It is `None` when there is no such version.
+    pub(crate) fn spare_drives(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        generation: u64,
+        whole: &[u16],
+    ) -> Option<usize> {
+        let state = self.state.borrow();
+        let entry = state.version(bucket, key, generation)?;
+        let sets = &state.space.sets;
+        let spare = |place: &SetPlace, needed: usize| {
+            let members = place.members.iter().filter(|member| whole.contains(&member.drive));
+            members.count().saturating_sub(needed)
+        };
+        let of_records = spare(&sets.place(entry.location.extent), 1);
+        let slices = sets.places_of(&entry.segments);
+        let of_slices = slices.all().iter().map(|place| spare(place, self.geometry.shape.data()));
+        of_slices.chain([of_records]).min()
     }
 
     /// Adds a member to a set, in place of those on drives that `give_way`, and queues the record of it. Returns

@@ -16,6 +16,7 @@ mod failure;
 mod faults;
 mod full;
 mod growing;
+mod heal;
 mod hedge;
 mod identity;
 mod index_cap;

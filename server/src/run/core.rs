@@ -229,6 +229,7 @@ async fn live(start: CoreStart) -> Result<(), ServeError> {
     let first = server.handler.set(service).is_ok();
     debug_assert!(first, "the handler is set once");
     core.start_scrub(live.scrub);
+    core.heal_within(live.heal_within_ms);
     core.run_lifecycle(live.lifecycle);
     let changes = Changes {
         server: server.clone(),
@@ -312,6 +313,7 @@ impl Changes {
             if next.scrub != now.scrub {
                 self.core.start_scrub(next.scrub);
             }
+            self.core.heal_within(next.heal_within_ms);
             if next.lifecycle != now.lifecycle {
                 self.core.run_lifecycle(next.lifecycle);
             }

@@ -95,6 +95,8 @@ pub struct LiveOptions {
     pub handshakes_per_address: Option<u32>,
     pub throttle: ThrottleLimits,
     pub scrub: ScrubOptions,
+    /// Time in which a drive is to be brought up to date, milliseconds; 0: as fast as clients leave room.
+    pub heal_within_ms: u64,
     pub lifecycle: LifecycleOptions,
 }
 

@@ -18,6 +18,11 @@ pub fn parse_duration_ms(text: &str) -> Result<u64, String> {
     number.checked_mul(unit_ms).ok_or_else(|| format!("{text:?} is too long"))
 }
 
+/// Milliseconds, or 0 for what has no such time.
+pub fn parse_duration_or_off(text: &str) -> Result<u64, String> {
+    if matches!(text.trim(), "off" | "0") { Ok(0) } else { parse_duration_ms(text) }
+}
+
 /// Milliseconds to wait for somebody, from one second to a day.
 pub fn parse_time_out_ms(text: &str) -> Result<u64, String> {
     let time = parse_duration_ms(text)?;
@@ -34,6 +39,7 @@ mod tests {
         assert_eq!(parse_duration_ms("14d"), Ok(14 * 86_400_000));
         assert_eq!(parse_duration_ms("90"), Ok(90_000));
         assert_eq!(parse_duration_ms("30min"), Ok(1_800_000));
+        assert_eq!((parse_duration_or_off("off"), parse_duration_or_off("4h")), (Ok(0), Ok(14_400_000)));
         assert_eq!((parse_time_out_ms("10s"), parse_time_out_ms("0").is_err()), (Ok(10_000), true));
         for wrong in ["", "d", "3weeks", "-1s", "99999999999999999999d", "999999999999999999d"] {
             assert!(parse_duration_ms(wrong).is_err(), "{wrong}");

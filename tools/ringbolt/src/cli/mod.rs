@@ -20,7 +20,7 @@ use self::bucket::BucketArgs;
 use self::clock::ClockArgs;
 use self::config::{Again, ConfigArgs, ConfigError, Settings};
 use self::drive::DriveArgs;
-use self::duration::{parse_duration_ms, parse_time_out_ms};
+use self::duration::{parse_duration_ms, parse_duration_or_off, parse_time_out_ms};
 use self::identity::{AccountArgs, GroupArgs, IdentityCliError, KeyArgs, PolicyArgs, UserArgs};
 use self::lifecycle::{LifecycleArgs, LifecycleError};
 use self::redundancy::{parse_drive_uuid, parse_redundancy, redundancy_text};
@@ -353,6 +353,16 @@ struct ServeArgs {
         value_name = "DURATION"
     )]
     scrub_every: u64,
+    /// Bring a drive that came back or is new up to date within this time, and give way to clients only while there is
+    /// time; off: always give way
+    #[arg(
+        long,
+        env = "RINGBOLT_HEAL_WITHIN",
+        default_value = "1d",
+        value_parser = parse_duration_or_off,
+        value_name = "DURATION"
+    )]
+    heal_within: u64,
     /// What a day is to lifecycle rules; only tests make it shorter
     #[arg(
         long,
@@ -582,6 +592,7 @@ const LIVE: [&str; 17] = [
     "bucket-bytes",
     "scrub-rate",
     "scrub-every",
+    "heal-within",
     "lifecycle-day",
     "lifecycle-rate",
 ];
@@ -619,6 +630,7 @@ fn live_options(args: &ServeArgs) -> LiveOptions {
             key_in_flight: args.key_in_flight,
         },
         scrub: ScrubOptions { bytes_per_second: args.scrub_rate, every_ms: args.scrub_every },
+        heal_within_ms: args.heal_within,
         lifecycle: LifecycleOptions {
             day_ms: args.lifecycle_day,
             every_ms: LifecycleOptions::default().every_ms.min(args.lifecycle_day / 8).max(100),

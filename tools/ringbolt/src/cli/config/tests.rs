@@ -142,6 +142,7 @@ fn live_settings_are_flags() {
         ("bucket-bytes", "\"7KiB\""),
         ("scrub-rate", "\"7KiB\""),
         ("scrub-every", "\"7d\""),
+        ("heal-within", "\"7h\""),
         ("lifecycle-day", "\"7d\""),
         ("lifecycle-rate", "7"),
     ];
