@@ -49,6 +49,20 @@ const SUBSTITUTES: &[(&str, &str)] = &[
     ("drive identify 1", "drive identify 0 --seconds 1"),
     ("--path /dev/nvme1n1 --seconds 10", "--path dev/nvme1n1 --seconds 1"),
     // The server of all examples has one drive, which it needs.
+    // Of old stripes, which a set of two has not.
+    (
+        "ringbolt drive add /dev/nvme3n1 --spread",
+        "{ ringbolt  format --size 256MiB --shards 4 --drive i1 --drive i2 --drive i3 --drive i4 && { ringbolt  serve \
+         --data eight --listen 127.0.0.1:0 --admin-listen off --drive i1 --drive i2 --drive i3 --drive i4 \
+         >eight.log 2>&1 & for turn in $(seq 300); do ringbolt  drive list --data eight >/dev/null 2>&1 && break; \
+         sleep 0.1; done; ringbolt  drive add i5 --spread --data eight && ringbolt  drive spread 4 --data eight && \
+         ringbolt  drive spread 4 --no-wait --data eight; \
+         outcome=$?; kill $!; wait $!; exit $outcome; }; }",
+    ),
+    // These were run there.
+    ("ringbolt drive spread 6 --no-wait", "true"),
+    ("ringbolt drive spread 6 --stop", "true"),
+    ("ringbolt drive spread 6", "true"),
     (
         "ringbolt drive add /dev/nvme3n1",
         "{ ringbolt  format --size 160MiB --shards 2 --drive e1 --drive e2 && { ringbolt  serve --data four \

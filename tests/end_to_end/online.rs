@@ -89,13 +89,30 @@ async fn drives_come_and_go_under_a_server_that_runs() {
         let listed = list(&server);
         assert_eq!(listed["bytes_by_losses_survived"][0]["bytes"], json!(0), "{listed}");
         assert_eq!(listed["drives"][0]["state"], json!("gone"), "{listed}");
+
+        // One more is added, and gets its share of what is there.
+        let added = path("added");
+        let number = (count + 1).to_string();
+        let add = ["drive", "add", added.to_str().expect("text"), "--size", "512MiB", "--data", &data];
+        let (done, said, stored) = meanwhile(&server, stored, &add).await;
+        assert!(done && said.contains(&format!("is drive {number};")), "{said}");
+        let (done, said, stored) =
+            meanwhile(&server, stored, &["drive", "spread", &number, "--data", &data]).await;
+        match redundancy {
+            "mirror" => assert!(!done && said.contains("the set has no stripes"), "{said}"),
+            _ => assert!(done && said.contains("has its share of stripes"), "{said}"),
+        }
+        let (done, said) = drive(&["spread", &number, "--stop"]);
+        assert!(!done && said.contains("no old stripes are moved to the drive"), "{said}");
+        until_whole(&server, count + 1).await;
+        assert_all(&server, stored, content).await;
         server.kill();
 
         let given: Vec<&Path> =
-            [&new, &moved].into_iter().chain(&drives[2..]).map(PathBuf::as_path).collect();
+            [&new, &moved, &added].into_iter().chain(&drives[2..]).map(PathBuf::as_path).collect();
         server.set_flags(flags(&drive_flags(&given)));
         server.start_again();
-        until_whole(&server, count).await;
+        until_whole(&server, count + 1).await;
         assert_all(&server, stored, content).await;
         assert!(server.stop().success());
         let (done, said) = ringbolt(&[&["check", "--deep"], drive_flags(&given).as_slice()].concat());

@@ -79,7 +79,7 @@ pub struct ViewDriveOnDisk {
     pub state: Le16,
     /// One more than the number of the drive whose place it has taken, 0 for a drive of the format, or [`ADDED`].
     pub replaces: Le16,
-    /// [`LACKS`] and [`LEAVES`], or 0.
+    /// [`LACKS`], [`LEAVES`] and [`SPREADS`], or 0.
     pub flags: Le16,
     pub uuid: [u8; 16],
 }
@@ -105,6 +105,11 @@ impl ViewDriveOnDisk {
         self.flags.get() & LEAVES != 0
     }
 
+    /// Returns whether it gets its share of stripes that were there before it.
+    pub fn spreads(&self) -> bool {
+        self.flags.get() & SPREADS != 0
+    }
+
     /// Notes whether something holds for it.
     pub fn set_flag(&mut self, flag: u16, holds: bool) {
         let others = self.flags.get() & !flag;
@@ -118,6 +123,8 @@ pub const ADDED: u16 = u16::MAX;
 pub const LACKS: u16 = 1;
 /// What the drive holds is moved to other drives. It gets no new sets that others have room for.
 pub const LEAVES: u16 = 2;
+/// The drive gets its share of stripes that were there before it.
+pub const SPREADS: u16 = 4;
 
 /// The slot names no drive.
 pub const DRIVE_NONE: u16 = 0;
@@ -335,7 +342,7 @@ impl ViewOnDisk {
         let distinct =
             (1..named.len()).all(|at| !named[..at].contains(&named[at])) && !named.contains(&NO_HOME);
         let is_known = |drive: &ViewDriveOnDisk| {
-            drive.state.get() <= DRIVE_EMPTIED && drive.flags.get() <= LACKS | LEAVES
+            drive.state.get() <= DRIVE_EMPTIED && drive.flags.get() <= LACKS | LEAVES | SPREADS
         };
         let known = self.drives.iter().all(is_known);
         // A place goes from a drive to one with a higher number, and to one alone.
@@ -584,7 +591,7 @@ pub(crate) mod tests {
             (|block| block.view.drives[0].state = Le16::new(DRIVE_OUT), "view"),
             (|block| block.view.drives[1] = block.view.drives[0], "view"),
             (|block| block.view.drives[1].state = Le16::new(5), "view"),
-            (|block| block.view.drives[0].flags = Le16::new(4), "view"),
+            (|block| block.view.drives[0].flags = Le16::new(8), "view"),
             (|block| block.view.homes[3].drives[0] = Le16::new(HOME_LACKS), "view"),
             (|block| block.view.homes[3].drives[0] = Le16::new(NO_HOME), "view"),
             (|block| block.view.homes[4].drives[0] = Le16::new(0), "view"),

@@ -92,12 +92,16 @@ pub enum Rare {
     HomeMoved,
     /// A member of a striped set moved to another drive.
     MemberMoved,
+    /// A member of a striped set moved to a drive that gets its share of them.
+    MemberSpread,
+    /// A drive has got its share of old stripes.
+    StripesSpread,
     /// A drive was emptied.
     DriveEmptied,
 }
 
 impl Rare {
-    pub const COUNT: usize = 42;
+    pub const COUNT: usize = 44;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
@@ -140,6 +144,8 @@ impl Rare {
         Self::DriveSeated,
         Self::HomeMoved,
         Self::MemberMoved,
+        Self::MemberSpread,
+        Self::StripesSpread,
         Self::DriveEmptied,
     ];
 
@@ -187,6 +193,8 @@ impl Rare {
             Self::DriveSeated => "drive-seated",
             Self::HomeMoved => "home-moved",
             Self::MemberMoved => "member-moved",
+            Self::MemberSpread => "member-spread",
+            Self::StripesSpread => "stripes-spread",
             Self::DriveEmptied => "drive-emptied",
         }
     }

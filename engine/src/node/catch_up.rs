@@ -128,6 +128,7 @@ pub(super) async fn bring_back(core: &Rc<CoreState>, drive: u16) {
         core.views.reasons.borrow_mut().remove(&drive);
         tracing::info!(drive = number, "a drive is up to date, and a home again");
         core.share_in_time(drive);
+        core.spread_in_time(drive);
         if core.view_leaves(number) {
             core.empty_in_time(drive);
         }
@@ -436,9 +437,9 @@ impl CatchUp {
 
     /// Lets others go first, if there is time.
     async fn give_way(&self) {
-        match self.is_late() {
-            true => self.core.environment.yield_now().await,
-            false => yield_to_others(&self.core, &self.shard).await,
+        self.core.environment.yield_now().await;
+        if !self.is_late() {
+            yield_to_others(&self.core, &self.shard).await;
         }
     }
 

@@ -48,7 +48,9 @@ pub struct DriveReport {
     pub free_bytes: u64,
     /// Number of shards that it is a home of.
     pub shards: u16,
-    /// Set while it is brought up to date.
+    /// It gets its share of stripes that were there before it.
+    pub spreads: bool,
+    /// Set while it is brought up to date, is emptied, or gets its share of old stripes.
     pub catch_up: Option<CatchUpProgress>,
 }
 
@@ -114,6 +116,7 @@ impl Core {
             size_bytes: 0,
             free_bytes: 0,
             shards: 0,
+            spreads: drive.spreads(),
             catch_up: None,
         };
         let Some(place) = state.place_of(number) else { return report };
@@ -136,7 +139,7 @@ impl Core {
         report.shards = (0..state.layout.shards)
             .filter(|shard| known.view.home_numbers(*shard).any(|home| home == number))
             .count() as u16;
-        if matches!(report.state, DriveState::CatchingUp | DriveState::Leaving) {
+        if report.spreads || matches!(report.state, DriveState::CatchingUp | DriveState::Leaving) {
             report.catch_up = Some(state.catch_up_of(place));
         }
         report
@@ -157,9 +160,11 @@ impl CoreState {
         self.layout.catch_up_of(drive).progress(self.environment.monotonic_us())
     }
 
-    /// Returns how many drives hold what a shard holds, and may be believed.
+    /// Returns how many drives hold what a shard holds, and may be believed. While a home moves there is one more
+    /// than copies are promised, which does not count.
     pub(super) fn whole_homes_of(&self, shard: u16) -> usize {
         let homes = self.homes.borrow();
-        homes[usize::from(shard)].iter().filter(|home| self.is_whole(**home)).count()
+        let whole = homes[usize::from(shard)].iter().filter(|home| self.is_whole(**home));
+        whole.count().min(usize::from(self.layout.geometry_of(0).copies))
     }
 }

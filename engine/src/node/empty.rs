@@ -10,14 +10,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
-use super::moves::{Moved, Stop};
+use super::moves::{AGAIN_MS, Moved, Stop};
 use super::state::CoreState;
 use super::views::{Change, HomeMove};
 use crate::format::superblock::{ROOTS, ViewOnDisk};
 use crate::hook::{Bug, Rare, reached};
 
-/// Time between two tries, milliseconds.
-const AGAIN_MS: u64 = 10_000;
 /// Free extents that a new home has to have beside those that it gets: for the log's next set, and a checkpoint.
 const SPARE_EXTENTS: u64 = 4;
 
@@ -78,6 +76,7 @@ pub(super) fn start(core: &Rc<CoreState>) {
             if there.view_leaves(there.number_of(place)) {
                 there.empty_in_time(place);
             }
+            there.spread_in_time(place);
         }
     }));
 }

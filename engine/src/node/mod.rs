@@ -54,6 +54,7 @@ mod seats;
 mod serve;
 pub mod sizing;
 mod slice_reader;
+mod spread;
 pub(crate) mod state;
 mod striped;
 mod surroundings;
@@ -85,6 +86,7 @@ pub use self::replace::{
 pub use self::report::{Counters, SpaceReport};
 pub use self::scrub::ScrubOptions;
 pub use self::seats::OnlineError;
+pub use self::spread::SpreadError;
 pub use self::state::NodeWatch;
 pub use self::write::ObjectWriter;
 pub use crate::env::{Environment, LocalFuture, LocalTask};

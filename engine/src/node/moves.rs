@@ -33,6 +33,10 @@ use crate::sync::locks::KeyGuard;
 
 /// The key of the lock that is held while something is moved.
 const MOVING: u64 = 0;
+/// Time between two tries to move something, milliseconds.
+pub(super) const AGAIN_MS: u64 = 10_000;
+/// Members of striped sets that are moved to a drive between two checkpoints.
+const SPREAD_AT_ONCE: usize = 32;
 /// Bytes that are copied at a time.
 const PIECE_BYTES: u32 = 256 << 10;
 
@@ -147,6 +151,19 @@ impl CoreState {
             }
             mover.drop_strays(&keep).await?;
             mover.give_back().await
+        };
+        self.call_or(self.layout.core_of(shard), work, |_, _| ()).await
+    }
+
+    /// Moves some members of a shard's striped sets to a drive, and returns how many. With none it has its share.
+    pub(super) async fn spread_some(
+        self: &Rc<Self>,
+        shard: u16,
+        to: u16,
+        sizes: Vec<(u16, u64)>,
+    ) -> Result<u64, Stop> {
+        let work = move |there: Rc<Self>| async move {
+            Mover::of(&there, shard, None, vec![to]).spread_some(to, &sizes).await
         };
         self.call_or(self.layout.core_of(shard), work, |_, _| ()).await
     }
@@ -341,6 +358,40 @@ impl Mover {
         Ok(())
     }
 
+    /// Moves some members of striped sets to a drive from those that have more of them by their sizes, which are given
+    /// with their numbers. Returns how many were moved.
+    async fn spread_some(&self, to: u16, sizes: &[(u16, u64)]) -> Result<u64, Stop> {
+        let mut sets = self.shard.sets_to_spread(self.core.number_of(to), sizes);
+        sets.truncate(SPREAD_AT_ONCE);
+        if sets.is_empty() {
+            return Ok(0);
+        }
+        self.shard.begin_moving(sets.iter().map(|(place, _)| place.set));
+        let moved = self.spread(&sets, to).await;
+        self.shard.end_moving();
+        // What was moved before something failed has left its old places too.
+        self.give_back().await?;
+        moved
+    }
+
+    async fn spread(&self, sets: &[(SetPlace, u16)], to: u16) -> Result<u64, Stop> {
+        self.quiet().await;
+        let mut moved = 0;
+        for (place, number) in sets {
+            let Some(from) = self.core.place_of(*number) else { continue };
+            let extent = self.copied(*place, KIND_SLICES, (from, to)).await?;
+            let member = Member { drive: self.core.number_of(to), extent };
+            match self.shard.add_member(*place, member, |other| other == *number)? {
+                true => self.shard.note_left(*place, *number),
+                false => give(&self.core, to, extent),
+            }
+            moved += 1;
+            reached(Rare::MemberSpread);
+            yield_to_others(&self.core, &self.shard).await;
+        }
+        Ok(moved)
+    }
+
     /// Returns the drive with the most room that a set is not on.
     async fn drive_for(&self, place: SetPlace) -> Result<u16, Stop> {
         let mut best = None;
@@ -401,7 +452,8 @@ impl Mover {
                 if let Err(error) = written {
                     return self.failed(to, error).await;
                 }
-                self.core.layout.catch_up_of(from).copied(u64::from(length));
+                let counted = self.emptied.unwrap_or(to);
+                self.core.layout.catch_up_of(counted).copied(u64::from(length));
                 at += length;
             }
             yield_to_others(&self.core, &self.shard).await;

@@ -364,7 +364,7 @@ pub(super) fn part_behind(
 pub(super) async fn yield_to_others(core: &Rc<CoreState>, shard: &Shard) {
     for _ in 0..YIELDS_MAX {
         if is_idle(core, shard) {
-            return core.environment.yield_now().await;
+            return;
         }
         core.environment.sleep(YIELD_MS).await;
     }

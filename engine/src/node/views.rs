@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::layout::{Layout, join, keep_only};
 use crate::format::superblock::{
-    DRIVE_EMPTIED, DRIVE_IN, DRIVE_NONE, DRIVE_OUT, HOME_LACKS, LACKS, LEAVES, ViewDriveOnDisk, ViewOnDisk,
+    DRIVE_EMPTIED, DRIVE_IN, DRIVE_NONE, DRIVE_OUT, HOME_LACKS, LACKS, LEAVES, SPREADS, ViewDriveOnDisk,
+    ViewOnDisk,
 };
 use crate::format::{Le16, Le32};
 use crate::sync::locks::KeyLocks;
@@ -27,6 +28,8 @@ pub(super) struct Views {
     pub moving: KeyLocks,
     /// The drives that are emptied by a task, by their places.
     pub emptying: RefCell<BTreeSet<u16>>,
+    /// The places of drives that a task moves old stripes to.
+    pub spreading: RefCell<BTreeSet<u16>>,
     /// The drives that failed, by their places. They may still be in the view.
     pub failed: RefCell<BTreeSet<u16>>,
     /// The reasons why drives have left, or are not up to date yet, by their places.
@@ -50,6 +53,7 @@ impl Views {
             seating: KeyLocks::default(),
             moving: KeyLocks::default(),
             emptying: RefCell::default(),
+            spreading: RefCell::default(),
             failed: RefCell::default(),
             reasons: RefCell::default(),
             news: Signal::default(),
@@ -137,6 +141,8 @@ pub(super) struct Change {
     pub joining: Option<ViewDriveOnDisk>,
     /// A drive, and whether what it holds is moved to others from now on.
     pub leaving: Option<(u16, bool)>,
+    /// A drive, and whether it gets its share of old stripes from now on.
+    pub spreading: Option<(u16, bool)>,
     /// A shard that gets another home.
     pub moved: Option<HomeMove>,
     /// A drive that nothing lies on any more, which leaves for good.
@@ -223,6 +229,10 @@ impl Change {
             let is = |place: u16| number_of(place) == number;
             if let Some((_, leaves)) = self.leaving.filter(|(place, _)| is(*place)) {
                 drive.set_flag(LEAVES, leaves);
+                drive.set_flag(SPREADS, drive.spreads() && !leaves);
+            }
+            if let Some((_, spreads)) = self.spreading.filter(|(place, _)| is(*place)) {
+                drive.set_flag(SPREADS, spreads && !drive.leaves());
             }
             if self.emptied.is_some_and(is) {
                 if !drive.leaves() && drive.state.get() != DRIVE_EMPTIED {

@@ -7,6 +7,7 @@
 //! - The extent of a member that a set names no more goes back to its drive when the record that says so is durable, a
 //!   checkpoint behind that is in force, and all who may know the old place have ended (law 6).
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::instance::Shard;
@@ -59,6 +60,17 @@ impl Shard {
             *kind == KIND_SLICES && place.members.on(drive).is_some() && !is_left
         };
         state.space.sets.all().filter(is_meant).map(|(place, _)| place).collect()
+    }
+
+    /// Returns striped sets, each with the drive whose member is to move to another one, so that this has its share of
+    /// them by the sizes of the drives, which are given with their numbers.
+    pub(crate) fn sets_to_spread(&self, to: u16, sizes: &[(u16, u64)]) -> Vec<(SetPlace, u16)> {
+        if !self.geometry.shape.is_striped() {
+            return Vec::new();
+        }
+        let state = self.state.borrow();
+        let striped = state.space.sets.all().filter(|(_, kind)| *kind == KIND_SLICES);
+        members_to_move(striped.map(|(place, _)| place).collect(), to, sizes)
     }
 
     /// Lets nothing new be placed in these sets of slices until [`Self::end_moving`].
@@ -139,5 +151,85 @@ impl Shard {
     /// Notes again what could not be given back.
     pub(crate) fn keep_left(&self, left: Vec<Members>) {
         self.left.borrow_mut().extend(left);
+    }
+}
+
+/// Chooses members of sets that move to a drive which has none of the set: always one of the drive that has the most by
+/// its size, until that would have fewer than the other.
+fn members_to_move(sets: Vec<SetPlace>, to: u16, sizes: &[(u16, u64)]) -> Vec<(SetPlace, u16)> {
+    let on = |drive: u16| sets.iter().filter(move |place| place.members.on(drive).is_some());
+    let size_of = |drive: u16| sizes.iter().find(|(number, _)| *number == drive).map(|(_, size)| *size);
+    let (Some(size), mut own) = (size_of(to), on(to).count() as u128) else { return Vec::new() };
+    let mut others: Vec<_> = sizes
+        .iter()
+        .filter(|(drive, _)| *drive != to)
+        .map(|(drive, size)| {
+            let may_move: Vec<SetPlace> =
+                on(*drive).filter(|place| place.members.on(to).is_none()).copied().collect();
+            (*drive, u128::from(*size), on(*drive).count() as u128, may_move)
+        })
+        .collect();
+    let (mut chosen, mut taken) = (Vec::new(), BTreeSet::new());
+    loop {
+        for (_, _, _, may_move) in &mut others {
+            while may_move.last().is_some_and(|place| taken.contains(&place.set)) {
+                may_move.pop();
+            }
+        }
+        let full = others.iter_mut().filter(|(_, _, _, may_move)| !may_move.is_empty());
+        let fullest = full.max_by(|one, other| (one.2 * other.1).cmp(&(other.2 * one.1)));
+        let Some((drive, of_size, count, may_move)) = fullest else { return chosen };
+        if (own + 1) * *of_size > (*count - 1) * u128::from(size) {
+            return chosen;
+        }
+        let Some(place) = may_move.pop() else { return chosen };
+        (own, *count) = (own + 1, *count - 1);
+        taken.insert(place.set);
+        chosen.push((place, *drive));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns sets on all but one of some drives, by turns.
+    fn sets(count: u32, drives: u16) -> Vec<SetPlace> {
+        let place = |set: u32| {
+            let left_out = set as u16 % drives;
+            let members = (0..drives).filter(|drive| *drive != left_out);
+            let members = Members::new(members.map(|drive| Member { drive, extent: set })).expect("members");
+            SetPlace { set, birth: 1, members }
+        };
+        (0..count).map(place).collect()
+    }
+
+    fn counts(moved: &[(SetPlace, u16)], sets: &[SetPlace], drives: u16) -> Vec<usize> {
+        let had = |drive: u16| sets.iter().filter(|place| place.members.on(drive).is_some()).count();
+        let lost = |drive: u16| moved.iter().filter(|(_, from)| *from == drive).count();
+        (0..drives).map(|drive| had(drive) - lost(drive)).collect()
+    }
+
+    #[test]
+    fn a_drive_gets_its_share_by_its_size() {
+        let sets = sets(60, 5);
+        // Four members of each of 60 sets: 240 over six equal drives are 40 each.
+        let alike: Vec<(u16, u64)> = (0..6).map(|drive| (drive, 100)).collect();
+        let moved = members_to_move(sets.clone(), 5, &alike);
+        assert_eq!((moved.len(), counts(&moved, &sets, 5)), (40, vec![40; 5]));
+        // A set moves one member at most.
+        let mut once: Vec<u32> = moved.iter().map(|(place, _)| place.set).collect();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), 40);
+        // One of half the size gets half as many.
+        let small: Vec<(u16, u64)> = (0..6).map(|drive| (drive, if drive == 5 { 50 } else { 100 })).collect();
+        let moved = members_to_move(sets.clone(), 5, &small);
+        assert!((20..=22).contains(&moved.len()), "{}", moved.len());
+        // Nothing moves off a drive that is not there, or to one that has its share.
+        let fewer: Vec<(u16, u64)> = alike.iter().copied().filter(|(drive, _)| *drive != 0).collect();
+        assert!(members_to_move(sets.clone(), 5, &fewer).iter().all(|(_, from)| *from != 0));
+        assert!(members_to_move(sets, 4, &alike[..5]).is_empty());
+        assert!(members_to_move(Vec::new(), 5, &alike).is_empty());
     }
 }

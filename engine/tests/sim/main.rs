@@ -39,6 +39,7 @@ mod seats;
 mod sets;
 mod smoke;
 mod space;
+mod spread;
 mod start;
 mod striped;
 mod versions;

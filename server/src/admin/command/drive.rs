@@ -4,7 +4,7 @@ use super::answer::{Failure, fields};
 use http::StatusCode;
 use ringbolt_engine::node::{
     CatchUpProgress, Core, DrainError, DriveReport, DriveState, NewDrive, OfflineError, OnlineError,
-    uuid_of_drive, uuid_text,
+    SpreadError, uuid_of_drive, uuid_text,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -128,6 +128,38 @@ pub async fn keep(core: &Core, number: &str) -> Result<Value, Failure> {
     list(core).await
 }
 
+/// Begins to move old stripes to a drive, and shows what [`list`] shows behind that.
+///
+/// # Errors
+/// Returns why it gets none.
+pub async fn spread(core: &Core, number: &str) -> Result<Value, Failure> {
+    let own = number.parse().map_err(|_| no_such_drive(number))?;
+    core.spread(own).await.map_err(|error| spread_failure(number, error))?;
+    list(core).await
+}
+
+/// Ends what [`spread`] began, and shows what [`list`] shows behind that.
+///
+/// # Errors
+/// Returns why that is not possible.
+pub async fn stop_spread(core: &Core, number: &str) -> Result<Value, Failure> {
+    let own = number.parse().map_err(|_| no_such_drive(number))?;
+    core.stop_spread(own).await.map_err(|error| spread_failure(number, error))?;
+    list(core).await
+}
+
+fn spread_failure(number: &str, error: SpreadError) -> Failure {
+    let what_to_do = match error {
+        SpreadError::Unknown => return no_such_drive(number),
+        SpreadError::NotStriped => "see `ringbolt drive list`: its share of shards grows by itself",
+        SpreadError::IsOut => "give it to the server first, with `ringbolt drive online`",
+        SpreadError::IsLeaving => "have it stay first, with `ringbolt drive drain --stop`",
+        SpreadError::NotSpreading => "see `ringbolt drive list`",
+        SpreadError::NotNow => "try again; see the server's log",
+    };
+    Failure::new(StatusCode::CONFLICT, error.to_string(), what_to_do)
+}
+
 fn no_such_drive(number: &str) -> Failure {
     let what_to_do = "see the numbers with `ringbolt drive list`";
     Failure::new(StatusCode::NOT_FOUND, format!("there is no drive {number:?} here"), what_to_do)
@@ -229,6 +261,7 @@ fn shown(drive: &DriveReport) -> Value {
         "size_bytes": drive.size_bytes,
         "free_bytes": drive.free_bytes,
         "shards": drive.shards,
+        "spreads": drive.spreads,
         "catch_up": drive.catch_up.as_ref().map(progress),
     })
 }

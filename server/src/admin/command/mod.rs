@@ -100,6 +100,8 @@ async fn run<H: Handler>(
         Command::TakeDrive => drive::take_online(core, body).await,
         Command::EmptyDrive(number) => drive::empty(core, number).await,
         Command::KeepDrive(number) => drive::keep(core, number).await,
+        Command::SpreadDrive(number) => drive::spread(core, number).await,
+        Command::StopSpread(number) => drive::stop_spread(core, number).await,
     }
 }
 

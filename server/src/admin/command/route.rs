@@ -31,6 +31,10 @@ pub enum Command<'a> {
     EmptyDrive(&'a str),
     /// Has a drive stay that is being emptied.
     KeepDrive(&'a str),
+    /// Begins to move old stripes to a drive, by its number.
+    SpreadDrive(&'a str),
+    /// Ends that.
+    StopSpread(&'a str),
 }
 
 impl<'a> Command<'a> {
@@ -69,6 +73,9 @@ impl<'a> Command<'a> {
             (["drives", number, "drain"], "POST") => Self::EmptyDrive(number),
             (["drives", number, "drain"], "DELETE") => Self::KeepDrive(number),
             (["drives", _, "drain"], _) => return Err(Failure::method("POST, DELETE")),
+            (["drives", number, "spread"], "POST") => Self::SpreadDrive(number),
+            (["drives", number, "spread"], "DELETE") => Self::StopSpread(number),
+            (["drives", _, "spread"], _) => return Err(Failure::method("POST, DELETE")),
             (["buckets", _, "empty"] | ["clock", "confirm"], _) => return Err(Failure::method("POST")),
             _ => return Err(Failure::no_such_path()),
         };
@@ -106,6 +113,8 @@ mod tests {
             ("POST", "drives/online", "TakeDrive"),
             ("POST", "drives/3/drain", "EmptyDrive(\"3\")"),
             ("DELETE", "drives/3/drain", "KeepDrive(\"3\")"),
+            ("POST", "drives/3/spread", "SpreadDrive(\"3\")"),
+            ("DELETE", "drives/3/spread", "StopSpread(\"3\")"),
         ] {
             assert_eq!(parse(method, path).as_deref(), Ok(command));
             assert_eq!(parse("PATCH", path), Err(405), "{path}");

@@ -33,6 +33,7 @@ enum DriveCommand {
     Replace(ReplaceArgs),
     Add(AddArgs),
     Drain(DrainArgs),
+    Spread(SpreadArgs),
 }
 
 /// List the drives, how far those are that are brought up to date, and how many may be lost before data are
@@ -173,19 +174,24 @@ struct ReplaceArgs {
 /// The drive is made here, on the server's machine: a block device is cleared as a whole, which takes its time. Then
 /// the server takes it. New large objects go where most room is, and so to the new drive first; and it becomes the
 /// home of its share of shards, which takes what they hold of small objects (and, in a mirror, of all objects) with
-/// it. Name it in the server's list of drives too, for the next start. A set without redundancy takes no drives.
+/// it. Stripes of large objects that are there stay where they are, unless --spread moves its share of them too, as
+/// `ringbolt drive spread` does later. Name it in the server's list of drives too, for the next start. A set without redundancy takes no drives.
 ///
 /// Without a server, give it all drives of the set with --drive, which are only read. The next start takes the new
 /// one.
 #[derive(Args)]
 #[command(after_help = "Examples:
   ringbolt drive add /dev/nvme3n1
+  ringbolt drive add /dev/nvme3n1 --spread
 
 A device that is mounted, or has a file system or a Ringbolt drive on it, is refused without --force.")]
 struct AddArgs {
     /// Block device or file that is added
     #[arg(value_name = "PATH")]
     new: PathBuf,
+    /// Move its share of the stripes that are there to it too
+    #[arg(long, env = "RINGBOLT_SPREAD", conflicts_with = "drive")]
+    spread: bool,
     #[command(flatten)]
     make: MakeArgs,
 }
@@ -209,6 +215,31 @@ struct DrainArgs {
     #[arg(long, env = "RINGBOLT_NO_WAIT")]
     no_wait: bool,
     /// Have the drive stay
+    #[arg(long, env = "RINGBOLT_STOP", conflicts_with = "no_wait")]
+    stop: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Move stripes of large objects to a drive that was added, until it has its share by its size
+///
+/// New large objects go where most room is, so that a new drive has the more of them the longer it is there. This
+/// moves stripes that are there too: always one member of a stripe from the drive that has the most for its size. No
+/// copy is missing meanwhile. The command says how far that is; it may be interrupted, and the server goes on, also
+/// after a restart.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  ringbolt drive spread 6                            drive 6 of `ringbolt drive list`
+  ringbolt drive spread 6 --no-wait
+  ringbolt drive spread 6 --stop                     what was moved stays where it is")]
+struct SpreadArgs {
+    /// Number of the drive, as `ringbolt drive list` has it
+    #[arg(value_name = "NUMBER")]
+    number: u16,
+    /// Do not wait until it has its share
+    #[arg(long, env = "RINGBOLT_NO_WAIT")]
+    no_wait: bool,
+    /// Move no more
     #[arg(long, env = "RINGBOLT_STOP", conflicts_with = "no_wait")]
     stop: bool,
     #[command(flatten)]
@@ -249,6 +280,7 @@ pub fn run(args: &DriveArgs) -> Result<(), CliError> {
         },
         DriveCommand::Add(args) => add(args),
         DriveCommand::Drain(args) => drain(args),
+        DriveCommand::Spread(args) => spread(args),
     }
 }
 
@@ -369,7 +401,11 @@ fn add(args: &AddArgs) -> Result<(), CliError> {
     }
     let value = args.make.server.client()?.ask("GET", "drives", None)?;
     let made = make(&in_use(&value), &args.new, &args.make, Purpose::Add)?;
-    let value = take(&args.make.server, &args.new)?;
+    let mut value = take(&args.make.server, &args.new)?;
+    if args.spread {
+        let path = format!("drives/{}/spread", made.number);
+        value = args.make.server.client()?.ask("POST", &path, None)?;
+    }
     args.make.server.show(&value, |value| {
         let (new, number) = (args.new.display(), made.number);
         format!("{new} is drive {number}; name it in the server's list of drives\n{}", text(value))
@@ -378,27 +414,77 @@ fn add(args: &AddArgs) -> Result<(), CliError> {
 }
 
 /// Has the server empty a drive, and waits until it may be pulled.
-#[expect(clippy::disallowed_methods, reason = "the command has nothing else to do than to ask again")]
 fn drain(args: &DrainArgs) -> Result<(), CliError> {
-    let client = args.server.client()?;
-    let path = format!("drives/{}/drain", args.number);
-    let mut value = client.ask(if args.stop { "DELETE" } else { "POST" }, &path, None)?;
-    if args.stop || args.no_wait {
-        args.server.show(&value, text);
-        return Ok(());
+    let number = args.number;
+    let has_ended = |drive: Option<&Value>| match drive.and_then(|drive| drive["state"].as_str()) {
+        Some("draining") => Ok(false),
+        Some("emptied") => Ok(true),
+        state => Err(CliError::NotEmpty { number, state: state.unwrap_or("gone").to_owned() }),
+    };
+    let wait = if args.stop { Wait::Stop } else { Wait::of(args.no_wait) };
+    let Some(value) = moved(&args.server, (number, "drain"), wait, has_ended)? else { return Ok(()) };
+    args.server.show(&value, |value| {
+        format!(
+            "drive {number} is empty, and may be pulled; leave it out of the server's list of drives\n{}",
+            text(value)
+        )
+    });
+    Ok(())
+}
+
+/// Has the server move old stripes to a drive, and waits until it has its share.
+fn spread(args: &SpreadArgs) -> Result<(), CliError> {
+    let number = args.number;
+    let has_ended = |drive: Option<&Value>| match drive {
+        Some(drive) if !is_used(drive) => {
+            Err(CliError::NotSpread { number, state: drive["state"].as_str().unwrap_or("gone").to_owned() })
+        }
+        drive => Ok(!drive.is_some_and(|drive| drive["spreads"] == true)),
+    };
+    let wait = if args.stop { Wait::Stop } else { Wait::of(args.no_wait) };
+    let Some(value) = moved(&args.server, (number, "spread"), wait, has_ended)? else { return Ok(()) };
+    args.server.show(&value, |value| format!("drive {number} has its share of stripes\n{}", text(value)));
+    Ok(())
+}
+
+/// What a command does about what the server moves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// It begins it, and waits.
+    UntilEnd,
+    /// It begins it.
+    No,
+    /// It ends it.
+    Stop,
+}
+
+impl Wait {
+    fn of(no_wait: bool) -> Self {
+        if no_wait { Self::No } else { Self::UntilEnd }
+    }
+}
+
+/// Begins or ends what the server moves from or to a drive. Says how far that is until it has ended, and returns what
+/// the server says of its drives then; `None` if it is not waited for.
+#[expect(clippy::disallowed_methods, reason = "the command has nothing else to do than to ask again")]
+fn moved(
+    server: &ServerArgs,
+    (number, what): (u16, &str),
+    wait: Wait,
+    has_ended: impl Fn(Option<&Value>) -> Result<bool, CliError>,
+) -> Result<Option<Value>, CliError> {
+    let client = server.client()?;
+    let path = format!("drives/{number}/{what}");
+    let mut value = client.ask(if wait == Wait::Stop { "DELETE" } else { "POST" }, &path, None)?;
+    if wait != Wait::UntilEnd {
+        server.show(&value, text);
+        return Ok(None);
     }
     let mut said = String::new();
     loop {
-        let drive = numbered(&value, args.number);
-        match drive.and_then(|drive| drive["state"].as_str()) {
-            Some("draining") => {}
-            Some("emptied") => break,
-            state => {
-                return Err(CliError::NotEmpty {
-                    number: args.number,
-                    state: state.unwrap_or("gone").to_owned(),
-                });
-            }
+        let drive = numbered(&value, number);
+        if has_ended(drive)? {
+            return Ok(Some(value));
         }
         let line =
             drive.map(|drive| drained(&drive["catch_up"], drive["reason"].as_str())).unwrap_or_default();
@@ -409,17 +495,9 @@ fn drain(args: &DrainArgs) -> Result<(), CliError> {
         std::thread::sleep(LOOK);
         value = client.ask("GET", "drives", None)?;
     }
-    args.server.show(&value, |value| {
-        let number = args.number;
-        format!(
-            "drive {number} is empty, and may be pulled; leave it out of the server's list of drives\n{}",
-            text(value)
-        )
-    });
-    Ok(())
 }
 
-/// Says how far a drive is that is emptied.
+/// Says how far a drive is that is emptied, or gets its share.
 fn drained(progress: &Value, reason: Option<&str>) -> String {
     let number = |name: &str| progress[name].as_u64().unwrap_or(0);
     let percent = 100 * number("done_bytes") / number("bytes").max(1);
@@ -454,6 +532,7 @@ fn text(value: &Value) -> String {
         if drive["catch_up"].is_object() {
             let how_far = match drive["state"].as_str() {
                 Some("draining") => drained(&drive["catch_up"], None),
+                Some("in") => format!("its share of old stripes: {}", drained(&drive["catch_up"], None)),
                 _ => progress(&drive["catch_up"]),
             };
             text.push_str(&format!("drive {}: {how_far}\n", drive["number"]));

@@ -468,6 +468,10 @@ pub enum CliError {
     #[error("drive {number} is not emptied any more, its state is {state}; see `ringbolt drive list`")]
     NotEmpty { number: u16, state: String },
     #[error(
+        "no stripes are moved to drive {number} any more, its state is {state}; see `ringbolt drive list`"
+    )]
+    NotSpread { number: u16, state: String },
+    #[error(
         "drive {number} is not lost; take it offline first, `ringbolt drive offline {number}`: until the new one is in, there \
          is one copy fewer"
     )]
@@ -576,7 +580,7 @@ fn serve(args: ServeArgs, mut settings: Settings, relog: Relog) -> Result<(), Cl
 }
 
 /// The settings that count at once when they are read again; all others need a restart.
-const LIVE: [&str; 17] = [
+const LIVE: [&str; 18] = [
     "log",
     "slow-request-ms",
     "wrong-keys-free",
