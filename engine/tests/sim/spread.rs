@@ -64,6 +64,8 @@ fn a_drive_that_was_added_gets_its_share_of_old_stripes() {
         until_are_whole(&world, &node, given.len());
         stored.extend(fill(&world, &node, 100, 6).1);
         until_spread(&world, &node, new as u16);
+        // Whoever began it hears of the view a little later.
+        world.sim.run_steps(5000);
         let reached = take_reached();
         let (moved, ended) = (reached[Rare::MemberSpread as usize], reached[Rare::StripesSpread as usize]);
         assert!(moved > 0 && ended == 1, "{moved} members moved");
