@@ -175,7 +175,8 @@ struct ReplaceArgs {
 /// the server takes it. New large objects go where most room is, and so to the new drive first; and it becomes the
 /// home of its share of shards, which takes what they hold of small objects (and, in a mirror, of all objects) with
 /// it. Stripes of large objects that are there stay where they are, unless --spread moves its share of them too, as
-/// `ringbolt drive spread` does later. Name it in the server's list of drives too, for the next start. A set without redundancy takes no drives.
+/// `ringbolt drive spread` does later. Name it in the server's list of drives too, for the next start. A set without
+/// redundancy takes no drives.
 ///
 /// Without a server, give it all drives of the set with --drive, which are only read. The next start takes the new
 /// one.
