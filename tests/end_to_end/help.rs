@@ -56,7 +56,8 @@ const SUBSTITUTES: &[(&str, &str)] = &[
          --data eight --listen 127.0.0.1:0 --admin-listen off --drive i1 --drive i2 --drive i3 --drive i4 \
          >eight.log 2>&1 & for turn in $(seq 300); do ringbolt  drive list --data eight >/dev/null 2>&1 && break; \
          sleep 0.1; done; ringbolt  drive add i5 --spread --data eight && ringbolt  drive spread 4 --data eight && \
-         ringbolt  drive spread 4 --no-wait --data eight; \
+         ringbolt  drive spread 4 --no-wait --data eight && { ringbolt  drive spread 4 --stop --data eight || \
+         ringbolt  drive list --json --data eight | grep -q '\"spreads\": *false'; }; \
          outcome=$?; kill $!; wait $!; exit $outcome; }; }",
     ),
     // These were run there.

@@ -92,8 +92,6 @@ pub enum Rare {
     HomeMoved,
     /// A member of a striped set moved to another drive.
     MemberMoved,
-    /// A member of a striped set moved to a drive that gets its share of them.
-    MemberSpread,
     /// A drive has got its share of old stripes.
     StripesSpread,
     /// A drive was emptied.
@@ -101,7 +99,7 @@ pub enum Rare {
 }
 
 impl Rare {
-    pub const COUNT: usize = 44;
+    pub const COUNT: usize = 43;
     pub const ALL: [Self; Self::COUNT] = [
         Self::SliceMoved,
         Self::MoveSkipped,
@@ -144,7 +142,6 @@ impl Rare {
         Self::DriveSeated,
         Self::HomeMoved,
         Self::MemberMoved,
-        Self::MemberSpread,
         Self::StripesSpread,
         Self::DriveEmptied,
     ];
@@ -193,7 +190,6 @@ impl Rare {
             Self::DriveSeated => "drive-seated",
             Self::HomeMoved => "home-moved",
             Self::MemberMoved => "member-moved",
-            Self::MemberSpread => "member-spread",
             Self::StripesSpread => "stripes-spread",
             Self::DriveEmptied => "drive-emptied",
         }

@@ -32,7 +32,7 @@ use crate::device::DeviceError;
 use crate::error::EngineError;
 use crate::extent::allocator::Class;
 use crate::extent::{Member, SetPlace};
-use crate::format::superblock::{DRIVE_EMPTIED, ViewDriveOnDisk};
+use crate::format::superblock::ViewDriveOnDisk;
 use crate::hook::{Bug, Rare, reached};
 use crate::index::keys;
 use crate::shard::Shard;
@@ -73,13 +73,9 @@ type Done = Result<(), Halt>;
 /// Starts to bring drives back that are out of the view or may be homes again, from core 0.
 pub(super) fn start(core: &Rc<CoreState>) {
     let layout = &core.layout;
-    let view = core.views.latest.borrow();
-    let lacks = |drive: u16| {
-        view.drives_known().any(|known| known.number.get() == core.number_of(drive) && known.lacks())
-    };
+    let lacks = |drive: u16| core.view_says(core.number_of(drive), ViewDriveOnDisk::lacks);
     let is_wanted = |drive: &u16| layout.was_out(*drive) || lacks(*drive);
     let drives: Vec<u16> = (0..layout.drives()).filter(is_wanted).collect();
-    drop(view);
     let core = core.clone();
     if !drives.is_empty() {
         core.environment.clone().spawn(Box::pin(async move {
@@ -218,21 +214,10 @@ impl CoreState {
     /// Returns how many more drives those objects may lose that lose the fewest, and come before others when a drive is
     /// brought up to date. It is empty when that drive is the only one that lacks something: all are alike then.
     fn spares_of_some(&self) -> Range<usize> {
-        let latest = self.views.latest.borrow();
-        let is_lacking = |drive: &&ViewDriveOnDisk| {
-            let number = drive.number.get();
-            let is_over = drive.state.get() == DRIVE_EMPTIED || latest.successor_of(number).is_some();
-            !is_over && !self.place_of(number).is_some_and(|place| self.is_whole(place))
-        };
-        let lacking = latest.drives_known().filter(is_lacking).count();
+        let lacking = self.views.latest.borrow().lacking(|number| self.place_of(number).is_some());
         let copies = usize::from(self.layout.geometry_of(0).copies);
         let is_skipped = lacking < 2 || self.layout.geometry_of(0).planted.is(Bug::HealInAnyOrder);
         0..if is_skipped { 0 } else { copies.saturating_sub(2) }
-    }
-
-    fn numbers_of_whole(&self) -> Vec<u16> {
-        let whole = (0..self.layout.places()).filter(|place| self.is_whole(*place));
-        whole.map(|place| self.number_of(place)).collect()
     }
 }
 

@@ -123,13 +123,8 @@ impl CoreState {
 
     /// Starts the task that empties a drive, if there is none.
     pub(super) fn empty_in_time(self: &Rc<Self>, place: u16) {
-        if self.views.emptying.borrow_mut().insert(place) {
-            let core = self.clone();
-            self.environment.spawn(Box::pin(async move {
-                core.empty(place).await;
-                core.views.emptying.borrow_mut().remove(&place);
-            }));
-        }
+        let core = self.clone();
+        self.start_once(place, |views| &views.emptying, async move { core.empty(place).await });
     }
 
     /// Empties a drive, and gives up when the node closes, the drive leaves, or is to stay.

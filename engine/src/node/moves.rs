@@ -16,12 +16,14 @@
 //!   which drives leave, and which are homes. A copy on any other drive is none that counts, and is dropped.
 //! - One thing is moved at a time: what is chosen, and which homes the cores know, follow from the view alone.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::scrub::yield_to_others;
 use super::state::CoreState;
 use super::surroundings::{give, take};
-use super::views::{Change, HomeMove};
+use super::views::{Change, HomeMove, Views};
 use crate::device::{DeviceError, Durability};
 use crate::error::EngineError;
 use crate::extent::allocator::{Class, HeldBack};
@@ -64,6 +66,22 @@ impl CoreState {
     /// Waits until nobody else moves anything. What is to be moved is chosen behind that.
     pub(super) async fn turn_to_move(&self) -> KeyGuard {
         self.views.moving.lock(MOVING).await
+    }
+
+    /// Starts a task about the drive at a place, unless there is one of that kind, and notes it until it has ended.
+    pub(super) fn start_once(
+        self: &Rc<Self>,
+        place: u16,
+        kind: fn(&Views) -> &RefCell<BTreeSet<u16>>,
+        task: impl Future<Output = ()> + 'static,
+    ) {
+        if kind(&self.views).borrow_mut().insert(place) {
+            let core = self.clone();
+            self.environment.spawn(Box::pin(async move {
+                task.await;
+                kind(&core.views).borrow_mut().remove(&place);
+            }));
+        }
     }
 
     /// Makes a drive a home of a shard in place of another one, from core 0. If it `empties` that one, it ends when
@@ -246,10 +264,8 @@ impl Mover {
             if lacking.is_empty() {
                 break;
             }
-            self.shard.begin_moving(lacking.iter().map(|(place, _)| place.set));
-            let added = self.add_members(&lacking, from, to).await;
-            self.shard.end_moving();
-            added?;
+            let sets = lacking.iter().map(|(place, _)| place.set);
+            self.at_rest(sets, self.add_members(&lacking, from, to)).await?;
         }
         self.shard.barrier().await?;
         self.shard.seal().await.map_err(|error| Stop::Later(error.to_string()))?;
@@ -258,7 +274,6 @@ impl Mover {
 
     /// Adds a member on a drive to sets that rest.
     async fn add_members(&self, sets: &[(SetPlace, u8)], from: u16, to: u16) -> Moved {
-        self.quiet().await;
         for (place, kind) in sets {
             let extent = self.copied(*place, *kind, (from, to)).await?;
             let member = Member { drive: self.core.number_of(to), extent };
@@ -267,6 +282,15 @@ impl Mover {
             }
         }
         Ok(())
+    }
+
+    /// Does something with sets while they rest, and nobody who began before writes to them or reads them.
+    async fn at_rest<T>(&self, sets: impl Iterator<Item = u32>, work: impl Future<Output = T>) -> T {
+        self.shard.begin_moving(sets);
+        self.quiet().await;
+        let done = work.await;
+        self.shard.end_moving();
+        done
     }
 
     /// Waits until nobody writes to sets that rest, or moves something in them.
@@ -284,10 +308,8 @@ impl Mover {
             if striped.is_empty() {
                 return Ok(());
             }
-            self.shard.begin_moving(striped.iter().map(|place| place.set));
-            let moved = self.move_striped(&striped, from).await;
-            self.shard.end_moving();
-            moved?;
+            let sets = striped.iter().map(|place| place.set);
+            self.at_rest(sets, self.move_striped(&striped, from)).await?;
         }
     }
 
@@ -342,19 +364,24 @@ impl Mover {
 
     /// Moves members of striped sets that rest, each to the drive with the most room that the set is not on.
     async fn move_striped(&self, sets: &[SetPlace], from: u16) -> Moved {
-        self.quiet().await;
-        let number = self.core.number_of(from);
         for place in sets {
             let to = self.drive_for(*place).await?;
-            let extent = self.copied(*place, KIND_SLICES, (from, to)).await?;
-            let member = Member { drive: self.core.number_of(to), extent };
-            match self.shard.add_member(*place, member, |other| other == number)? {
-                true => self.shard.note_left(*place, number),
-                false => give(&self.core, to, extent),
-            }
-            reached(Rare::MemberMoved);
-            yield_to_others(&self.core, &self.shard).await;
+            self.move_member(*place, from, to).await?;
         }
+        Ok(())
+    }
+
+    /// Moves a member of a striped set that rests.
+    async fn move_member(&self, place: SetPlace, from: u16, to: u16) -> Moved {
+        let number = self.core.number_of(from);
+        let extent = self.copied(place, KIND_SLICES, (from, to)).await?;
+        let member = Member { drive: self.core.number_of(to), extent };
+        match self.shard.add_member(place, member, |other| other == number)? {
+            true => self.shard.note_left(place, number),
+            false => give(&self.core, to, extent),
+        }
+        reached(Rare::MemberMoved);
+        yield_to_others(&self.core, &self.shard).await;
         Ok(())
     }
 
@@ -366,28 +393,19 @@ impl Mover {
         if sets.is_empty() {
             return Ok(0);
         }
-        self.shard.begin_moving(sets.iter().map(|(place, _)| place.set));
-        let moved = self.spread(&sets, to).await;
-        self.shard.end_moving();
+        let resting = sets.iter().map(|(place, _)| place.set);
+        let moved = self.at_rest(resting, self.spread(&sets, to)).await;
         // What was moved before something failed has left its old places too.
         self.give_back().await?;
         moved
     }
 
     async fn spread(&self, sets: &[(SetPlace, u16)], to: u16) -> Result<u64, Stop> {
-        self.quiet().await;
         let mut moved = 0;
         for (place, number) in sets {
             let Some(from) = self.core.place_of(*number) else { continue };
-            let extent = self.copied(*place, KIND_SLICES, (from, to)).await?;
-            let member = Member { drive: self.core.number_of(to), extent };
-            match self.shard.add_member(*place, member, |other| other == *number)? {
-                true => self.shard.note_left(*place, *number),
-                false => give(&self.core, to, extent),
-            }
+            self.move_member(*place, from, to).await?;
             moved += 1;
-            reached(Rare::MemberSpread);
-            yield_to_others(&self.core, &self.shard).await;
         }
         Ok(moved)
     }

@@ -335,9 +335,14 @@ impl CoreState {
         (0..self.layout.shards).filter(is_no_home_yet).collect()
     }
 
+    /// Returns whether something holds for the drive with a number, as core 0 knows.
+    pub(super) fn view_says(&self, number: u16, what: fn(&ViewDriveOnDisk) -> bool) -> bool {
+        self.views.latest.borrow().drives_known().any(|drive| drive.number.get() == number && what(drive))
+    }
+
     /// Returns whether what a drive holds is moved to others, as core 0 knows.
     pub(super) fn view_leaves(&self, number: u16) -> bool {
-        self.views.latest.borrow().drives_known().any(|drive| drive.number.get() == number && drive.leaves())
+        self.view_says(number, ViewDriveOnDisk::leaves)
     }
 
     /// Returns the numbers of the drives whose place a drive has taken, as core 0 knows.

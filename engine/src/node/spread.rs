@@ -11,6 +11,7 @@ use super::core::Core;
 use super::moves::{AGAIN_MS, Moved, Stop};
 use super::state::CoreState;
 use super::views::Change;
+use crate::format::superblock::ViewDriveOnDisk;
 use crate::hook::{Rare, reached};
 
 /// The reason why a drive does not get a share of old stripes.
@@ -99,22 +100,18 @@ impl CoreState {
         if self.change_view(change).await { Ok(()) } else { Err(SpreadError::NotNow) }
     }
 
-    /// Returns whether a drive gets its share of old stripes, as the latest view says. Only core 0 may ask.
+    /// Returns whether a drive gets its share of old stripes, as core 0 knows.
     fn view_spreads(&self, number: u16) -> bool {
-        let latest = self.views.latest.borrow();
-        latest.drives_known().any(|drive| drive.number.get() == number && drive.spreads())
+        self.view_says(number, ViewDriveOnDisk::spreads)
     }
 
     /// Starts the task that moves old stripes to a drive if the view says that it gets them, and there is none yet.
     /// One that is brought up to date gets its task behind that.
     pub(super) fn spread_in_time(self: &Rc<Self>, place: u16) {
         let is_wanted = self.is_whole(place) && self.view_spreads(self.number_of(place));
-        if is_wanted && self.views.spreading.borrow_mut().insert(place) {
+        if is_wanted {
             let core = self.clone();
-            self.environment.spawn(Box::pin(async move {
-                core.spread_to(place).await;
-                core.views.spreading.borrow_mut().remove(&place);
-            }));
+            self.start_once(place, |views| &views.spreading, async move { core.spread_to(place).await });
         }
     }
 

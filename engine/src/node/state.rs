@@ -463,6 +463,12 @@ impl CoreState {
         self.drives[usize::from(drive)].part() == Part::Whole
     }
 
+    /// Returns the numbers of the drives that are whole.
+    pub(crate) fn numbers_of_whole(&self) -> Vec<u16> {
+        let whole = (0..self.drives.len() as u16).filter(|place| self.is_whole(*place));
+        whole.map(|place| self.number_of(place)).collect()
+    }
+
     /// Returns the drives of a shard's sets as this core reaches them, with the groups of their flushes.
     pub(crate) fn writer_of(&self, shard: u16) -> &SetWriter {
         &self.writers_of_shards[usize::from(shard)]

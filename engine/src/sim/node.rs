@@ -323,9 +323,7 @@ impl SimNode {
 
     /// Returns the numbers of the drives in the view in use that hold all that they were given.
     pub fn whole_drives(&self) -> Vec<u16> {
-        let Some(state) = self.states.first() else { return Vec::new() };
-        let whole = state.places_in_view().filter(|place| state.is_whole(*place));
-        whole.map(|place| state.number_of(place)).collect()
+        self.states.first().map(|state| state.numbers_of_whole()).unwrap_or_default()
     }
 
     /// Gives the node a drive while it runs, as `ringbolt drive online` does. Returns its number.

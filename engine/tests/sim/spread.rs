@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use ringbolt_engine::node::SpreadError;
 use ringbolt_engine::sim::{Rare, SimNode, take_reached};
+use ringbolt_engine::types::BucketId;
 
 use crate::add::another;
 use crate::come_back::{are_whole, until_are_whole};
 use crate::leave::{Wrong, crash_and_heal, judge, work};
-use crate::mirror::{Mirror, compare, fill, mirror, must_open};
+use crate::mirror::{Mirror, Stored, compare, fill, mirror, must_open};
 use crate::striped::striped;
 
 fn worlds(seed: u64) -> Vec<Mirror> {
@@ -67,7 +68,7 @@ fn a_drive_that_was_added_gets_its_share_of_old_stripes() {
         // Whoever began it hears of the view a little later.
         world.sim.run_steps(5000);
         let reached = take_reached();
-        let (moved, ended) = (reached[Rare::MemberSpread as usize], reached[Rare::StripesSpread as usize]);
+        let (moved, ended) = (reached[Rare::MemberMoved as usize], reached[Rare::StripesSpread as usize]);
         assert!(moved > 0 && ended == 1, "{moved} members moved");
         work(&world, &node, id, &mut stored);
         let held = held(&node, given.len());
@@ -82,20 +83,34 @@ fn a_drive_that_was_added_gets_its_share_of_old_stripes() {
     }
 }
 
+/// A node whose drive that was added gets old stripes, for up to so many steps.
+struct Begun {
+    node: Rc<SimNode>,
+    id: BucketId,
+    stored: Stored,
+    given: Vec<usize>,
+    new: usize,
+}
+
+fn begun(world: &mut Mirror, steps_max: u64) -> Begun {
+    world.options.checkpoint_after_bytes = 1 << 20;
+    let mut given: Vec<usize> = (0..world.drives.len()).collect();
+    let node = must_open(world, &given, false);
+    let (id, stored) = fill(world, &node, 0, 100);
+    let new = add(world, &node, &mut given);
+    until_are_whole(world, &node, given.len());
+    assert_eq!(spread(world, &node, new as u16), Ok(()));
+    world.sim.run_steps(world.sim.random().below(steps_max));
+    Begun { node, id, stored, given, new }
+}
+
 /// The power is cut at any moment while stripes move, and they go on by themselves.
 #[test]
 fn a_spread_may_be_cut_off_at_any_moment() {
     take_reached();
     for seed in 1320..1340 {
         let mut world = striped(seed, 4, (2, 1), 4, 2);
-        world.options.checkpoint_after_bytes = 1 << 20;
-        let mut given: Vec<usize> = (0..world.drives.len()).collect();
-        let node = must_open(&world, &given, false);
-        let (id, mut stored) = fill(&world, &node, 0, 100);
-        let new = add(&mut world, &node, &mut given);
-        until_are_whole(&world, &node, given.len());
-        assert_eq!(spread(&world, &node, new as u16), Ok(()));
-        world.sim.run_steps(world.sim.random().below(3000));
+        let Begun { node, id, mut stored, given, new } = begun(&mut world, 3000);
         let free: Vec<_> = (0..given.len() as u16).map(|drive| node.free_extents_on(drive)).collect();
         crash_and_heal(&world, node);
         let node = must_open(&world, &given, false);
@@ -113,7 +128,7 @@ fn a_spread_may_be_cut_off_at_any_moment() {
         judge(&world, &node, id, &stored, &format!("seed {seed}")).expect("nothing is missing");
         world.kill(node);
     }
-    assert!(take_reached()[Rare::MemberSpread as usize] > 20, "members moved");
+    assert!(take_reached()[Rare::MemberMoved as usize] > 20, "members moved");
 }
 
 /// A drive fails while its members move, or the one that gets them.
@@ -122,14 +137,7 @@ fn a_drive_may_fail_while_stripes_move() {
     take_reached();
     for (seed, fails_new) in (1340..1352).zip([false, true].into_iter().cycle()) {
         let mut world = striped(seed, 5, (2, 2), 5, 2);
-        world.options.checkpoint_after_bytes = 1 << 20;
-        let mut given: Vec<usize> = (0..world.drives.len()).collect();
-        let node = must_open(&world, &given, false);
-        let (id, mut stored) = fill(&world, &node, 0, 100);
-        let new = add(&mut world, &node, &mut given);
-        until_are_whole(&world, &node, given.len());
-        assert_eq!(spread(&world, &node, new as u16), Ok(()));
-        world.sim.run_steps(world.sim.random().below(2000));
+        let Begun { node, id, mut stored, given, new } = begun(&mut world, 2000);
         let failing = if fails_new { new } else { 1 };
         Wrong::Everything.befalls(&world.drives[failing]);
         stored.extend(fill(&world, &node, 100, 12).1);
@@ -142,7 +150,7 @@ fn a_drive_may_fail_while_stripes_move() {
         compare(&world, &node, id, &stored);
         are_whole(&world, node, &given);
     }
-    assert!(take_reached()[Rare::MemberSpread as usize] > 20, "members moved");
+    assert!(take_reached()[Rare::MemberMoved as usize] > 20, "members moved");
 }
 
 #[test]

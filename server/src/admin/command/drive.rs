@@ -46,7 +46,7 @@ struct Offline {
 /// Returns why the drive stays.
 pub async fn take_offline(core: &Core, number: &str, body: &[u8]) -> Result<Value, Failure> {
     let unknown = || no_such_drive(number);
-    let number: u16 = number.parse().map_err(|_| unknown())?;
+    let number = parsed(number)?;
     let Offline { force } =
         if body.is_empty() { Offline::default() } else { fields(body, r#"{"force": true}"#)? };
     core.take_offline(number, force).await.map_err(|error| match error {
@@ -113,7 +113,7 @@ pub async fn take_online(core: &Core, body: &[u8]) -> Result<Value, Failure> {
 /// # Errors
 /// Returns why the drive stays.
 pub async fn empty(core: &Core, number: &str) -> Result<Value, Failure> {
-    let own = number.parse().map_err(|_| no_such_drive(number))?;
+    let own = parsed(number)?;
     core.drain(own).await.map_err(|error| drain_failure(number, error))?;
     list(core).await
 }
@@ -123,7 +123,7 @@ pub async fn empty(core: &Core, number: &str) -> Result<Value, Failure> {
 /// # Errors
 /// Returns why that is not possible.
 pub async fn keep(core: &Core, number: &str) -> Result<Value, Failure> {
-    let own = number.parse().map_err(|_| no_such_drive(number))?;
+    let own = parsed(number)?;
     core.stop_drain(own).await.map_err(|error| drain_failure(number, error))?;
     list(core).await
 }
@@ -133,7 +133,7 @@ pub async fn keep(core: &Core, number: &str) -> Result<Value, Failure> {
 /// # Errors
 /// Returns why it gets none.
 pub async fn spread(core: &Core, number: &str) -> Result<Value, Failure> {
-    let own = number.parse().map_err(|_| no_such_drive(number))?;
+    let own = parsed(number)?;
     core.spread(own).await.map_err(|error| spread_failure(number, error))?;
     list(core).await
 }
@@ -143,7 +143,7 @@ pub async fn spread(core: &Core, number: &str) -> Result<Value, Failure> {
 /// # Errors
 /// Returns why that is not possible.
 pub async fn stop_spread(core: &Core, number: &str) -> Result<Value, Failure> {
-    let own = number.parse().map_err(|_| no_such_drive(number))?;
+    let own = parsed(number)?;
     core.stop_spread(own).await.map_err(|error| spread_failure(number, error))?;
     list(core).await
 }
@@ -158,6 +158,10 @@ fn spread_failure(number: &str, error: SpreadError) -> Failure {
         SpreadError::NotNow => "try again; see the server's log",
     };
     Failure::new(StatusCode::CONFLICT, error.to_string(), what_to_do)
+}
+
+fn parsed(number: &str) -> Result<u16, Failure> {
+    number.parse().map_err(|_| no_such_drive(number))
 }
 
 fn no_such_drive(number: &str) -> Failure {

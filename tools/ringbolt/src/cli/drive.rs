@@ -209,13 +209,20 @@ struct AddArgs {
   ringbolt drive drain 1 --no-wait
   ringbolt drive drain 1 --stop                      it stays, and what was moved stays where it is")]
 struct DrainArgs {
+    #[command(flatten)]
+    moves: MoveArgs,
+}
+
+/// The drive that something is moved from or to, and whether that is waited for
+#[derive(Args)]
+struct MoveArgs {
     /// Number of the drive, as `ringbolt drive list` has it
     #[arg(value_name = "NUMBER")]
     number: u16,
-    /// Do not wait until it is empty
+    /// Do not wait until that is done
     #[arg(long, env = "RINGBOLT_NO_WAIT")]
     no_wait: bool,
-    /// Have the drive stay
+    /// Move no more: a drive that was to be emptied stays
     #[arg(long, env = "RINGBOLT_STOP", conflicts_with = "no_wait")]
     stop: bool,
     #[command(flatten)]
@@ -234,17 +241,8 @@ struct DrainArgs {
   ringbolt drive spread 6 --no-wait
   ringbolt drive spread 6 --stop                     what was moved stays where it is")]
 struct SpreadArgs {
-    /// Number of the drive, as `ringbolt drive list` has it
-    #[arg(value_name = "NUMBER")]
-    number: u16,
-    /// Do not wait until it has its share
-    #[arg(long, env = "RINGBOLT_NO_WAIT")]
-    no_wait: bool,
-    /// Move no more
-    #[arg(long, env = "RINGBOLT_STOP", conflicts_with = "no_wait")]
-    stop: bool,
     #[command(flatten)]
-    server: ServerArgs,
+    moves: MoveArgs,
 }
 
 /// Does what the command line says.
@@ -280,8 +278,8 @@ pub fn run(args: &DriveArgs) -> Result<(), CliError> {
             None => replace(args),
         },
         DriveCommand::Add(args) => add(args),
-        DriveCommand::Drain(args) => drain(args),
-        DriveCommand::Spread(args) => spread(args),
+        DriveCommand::Drain(args) => drain(&args.moves),
+        DriveCommand::Spread(args) => spread(&args.moves),
     }
 }
 
@@ -415,15 +413,14 @@ fn add(args: &AddArgs) -> Result<(), CliError> {
 }
 
 /// Has the server empty a drive, and waits until it may be pulled.
-fn drain(args: &DrainArgs) -> Result<(), CliError> {
+fn drain(args: &MoveArgs) -> Result<(), CliError> {
     let number = args.number;
     let has_ended = |drive: Option<&Value>| match drive.and_then(|drive| drive["state"].as_str()) {
         Some("draining") => Ok(false),
         Some("emptied") => Ok(true),
         state => Err(CliError::NotEmpty { number, state: state.unwrap_or("gone").to_owned() }),
     };
-    let wait = if args.stop { Wait::Stop } else { Wait::of(args.no_wait) };
-    let Some(value) = moved(&args.server, (number, "drain"), wait, has_ended)? else { return Ok(()) };
+    let Some(value) = moved(args, "drain", has_ended)? else { return Ok(()) };
     args.server.show(&value, |value| {
         format!(
             "drive {number} is empty, and may be pulled; leave it out of the server's list of drives\n{}",
@@ -434,7 +431,7 @@ fn drain(args: &DrainArgs) -> Result<(), CliError> {
 }
 
 /// Has the server move old stripes to a drive, and waits until it has its share.
-fn spread(args: &SpreadArgs) -> Result<(), CliError> {
+fn spread(args: &MoveArgs) -> Result<(), CliError> {
     let number = args.number;
     let has_ended = |drive: Option<&Value>| match drive {
         Some(drive) if !is_used(drive) => {
@@ -442,48 +439,29 @@ fn spread(args: &SpreadArgs) -> Result<(), CliError> {
         }
         drive => Ok(!drive.is_some_and(|drive| drive["spreads"] == true)),
     };
-    let wait = if args.stop { Wait::Stop } else { Wait::of(args.no_wait) };
-    let Some(value) = moved(&args.server, (number, "spread"), wait, has_ended)? else { return Ok(()) };
+    let Some(value) = moved(args, "spread", has_ended)? else { return Ok(()) };
     args.server.show(&value, |value| format!("drive {number} has its share of stripes\n{}", text(value)));
     Ok(())
-}
-
-/// What a command does about what the server moves.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wait {
-    /// It begins it, and waits.
-    UntilEnd,
-    /// It begins it.
-    No,
-    /// It ends it.
-    Stop,
-}
-
-impl Wait {
-    fn of(no_wait: bool) -> Self {
-        if no_wait { Self::No } else { Self::UntilEnd }
-    }
 }
 
 /// Begins or ends what the server moves from or to a drive. Says how far that is until it has ended, and returns what
 /// the server says of its drives then; `None` if it is not waited for.
 #[expect(clippy::disallowed_methods, reason = "the command has nothing else to do than to ask again")]
 fn moved(
-    server: &ServerArgs,
-    (number, what): (u16, &str),
-    wait: Wait,
+    MoveArgs { number, no_wait, stop, server }: &MoveArgs,
+    what: &str,
     has_ended: impl Fn(Option<&Value>) -> Result<bool, CliError>,
 ) -> Result<Option<Value>, CliError> {
     let client = server.client()?;
     let path = format!("drives/{number}/{what}");
-    let mut value = client.ask(if wait == Wait::Stop { "DELETE" } else { "POST" }, &path, None)?;
-    if wait != Wait::UntilEnd {
+    let mut value = client.ask(if *stop { "DELETE" } else { "POST" }, &path, None)?;
+    if *stop || *no_wait {
         server.show(&value, text);
         return Ok(None);
     }
     let mut said = String::new();
     loop {
-        let drive = numbered(&value, number);
+        let drive = numbered(&value, *number);
         if has_ended(drive)? {
             return Ok(Some(value));
         }
